@@ -1,0 +1,52 @@
+"""What a caller may hand over, and one clear sentence when it is something else.
+
+Values are checked where they are concrete (factories, `lasso`, `recover`, the command line). Under `jit`, `vmap` and
+`grad` a value has no number yet; then these checks pass in silence, and nothing is added to the traced code.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Raise `ValueError(sentence)` unless the condition holds."""
+    if not condition:
+        raise ValueError(sentence)
+
+
+def concrete(value: Any) -> bool:
+    """Whether a value has numbers, rather than being traced."""
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
+
+
+def finite(name: str, value: Any) -> None:
+    """Refuse NaN and infinity, saying how many there are."""
+    if concrete(value):
+        bad = int(np.sum(~np.isfinite(np.asarray(value, dtype=float))))
+        require(bad == 0, f"{name} has {bad} non-finite values; give finite numbers, or leave those examples out.")
+
+
+def nonnegative(name: str, value: Any) -> None:
+    """Refuse numbers below zero and NaN, saying the least one."""
+    if concrete(value) and np.size(value) > 0:
+        least = float(np.min(np.asarray(value, dtype=float)))
+        require(least >= 0.0, f"{name} is {least:g} at its smallest; it must be zero or greater.")
+
+
+def positive(name: str, value: Any) -> None:
+    """Refuse numbers that are not above zero and finite, saying the least one."""
+    if concrete(value) and np.size(value) > 0:
+        finite(name, value)
+        least = float(np.min(np.asarray(value, dtype=float)))
+        require(least > 0.0, f"{name} is {least:g} at its smallest; it must be greater than zero.")
+
+
+def shape(name: str, value: Any, expected: tuple[int | None, ...]) -> None:
+    """Refuse an array of another shape; `None` stands for any length."""
+    got = np.shape(value)
+    fits = len(got) == len(expected) and all(e in (None, g) for g, e in zip(got, expected, strict=True))
+    wanted = "(" + ", ".join("any" if e is None else str(e) for e in expected) + ("," if len(expected) == 1 else "") + ")"
+    require(fits, f"{name} has shape {got}; it must have shape {wanted}.")

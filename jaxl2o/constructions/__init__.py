@@ -1,0 +1,32 @@
+"""Theorems as parameters. `CONSTRUCTIONS` is the table that the theorem test and the exactness experiment run over."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxl2o.constructions.construction import Construction
+from jaxl2o.constructions.gradient_descent import gradient_descent, preconditioned_gradient_descent
+from jaxl2o.constructions.sparse_recovery import lista_vm, lista_vm_known_support, lista_vm_linear_read_out
+from jaxl2o.solvers.varying import VaryingLayers
+
+
+def random_varying_layers(d: int = 10, depth: int = 12, seed: int = 0) -> VaryingLayers:
+    """M with independent N(0, 1/d) entries and thresholds uniform in [0, 0.2]: no structure that could hide an error."""
+    key_matrix, key_threshold = jax.random.split(jax.random.key(seed))
+    matrix = jax.random.normal(key_matrix, (depth, d, d)) / jnp.sqrt(float(d))
+    return VaryingLayers(matrix, jax.random.uniform(key_threshold, (depth,), maxval=0.2))
+
+
+def _random_preconditioner(d: int = 5) -> jax.Array:
+    return 0.3 * jnp.eye(d) + 0.1 * jax.random.normal(jax.random.key(1), (d, d))
+
+
+CONSTRUCTIONS: dict[str, Callable[[], Construction]] = {
+    "gradient-descent": lambda: gradient_descent(d=5, depth=8, step_size=0.3),
+    "preconditioned-gradient-descent": lambda: preconditioned_gradient_descent(8, _random_preconditioner()),
+    "lista-vm": lambda: lista_vm(random_varying_layers()),
+    "lista-vm-factored": lambda: lista_vm(random_varying_layers(), head_dim=11),
+    "lista-vm-known-support": lambda: lista_vm_known_support(random_varying_layers(), jnp.arange(10) < 5),
+    "lista-vm-linear-read-out": lambda: lista_vm_linear_read_out(random_varying_layers(), n=20),
+}

@@ -1,0 +1,1 @@
+"""Measuring learners and solvers over many tasks."""

@@ -1,0 +1,1 @@
+"""Closed forms and bounds that no member of a class can beat."""

@@ -1,0 +1,1 @@
+"""The one Transformer: layouts, encodings, the module and its presets."""

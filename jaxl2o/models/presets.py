@@ -1,0 +1,56 @@
+"""The papers' models as points of the one config. Parameter counts are tested."""
+
+from jaxl2o.models.transformer import TransformerConfig
+
+
+def small_tf(d: int = 20, depth: int = 12) -> TransformerConfig:
+    """Small TF of Liu et al. 2025 (arXiv:2410.13981): ReLU attention, four full-width heads, D = 2d + 2, post-norm.
+
+    35,658 parameters a layer at d = 20: no output projection and no bias in the attention. Encoding: `interleaved(d)`.
+    """
+    width = 2 * d + 2
+    return TransformerConfig(
+        depth=depth,
+        heads=4,
+        width=width,
+        head_dim=width,
+        mlp_dim=4 * width,
+        attention="relu",
+        score="factored",
+        write="merged",
+        norm="post",
+        bias="mlp",
+        read_in=d + 1,
+        read_out="linear",
+    )
+
+
+def gpt2(d: int = 20, depth: int = 12, heads: int = 8, width: int = 256, positions: int = 202) -> TransformerConfig:
+    """GPT-2 of Garg et al. 2022 (arXiv:2208.01066): softmax attention, pre-norm, GELU; 9.5 million parameters.
+
+    `positions` is the longest prompt in tokens, 2n + 1; theirs is 2 * 101. Encoding: `alternating(d)`.
+    """
+    return TransformerConfig(
+        depth=depth,
+        heads=heads,
+        width=width,
+        head_dim=width // heads,
+        mlp_dim=4 * width,
+        attention="softmax",
+        score="factored",
+        write="factored",
+        activation="gelu",
+        norm="pre",
+        bias="all",
+        read_in=d,
+        read_out="linear",
+        positions=positions,
+    )
+
+
+def linear_attention(d: int, depth: int, heads: int = 1) -> TransformerConfig:
+    """The linear Transformer of Ahn et al. 2023 (arXiv:2306.00297): merged heads, no MLP, no norm; 2 (d+1)^2 a head.
+
+    Encoding: `stacked(d)`, where answers are minus the label slot.
+    """
+    return TransformerConfig(depth=depth, heads=heads, width=d + 1, init_scale=0.02)

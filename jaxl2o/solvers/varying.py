@@ -1,0 +1,54 @@
+"""Learned ISTA for any matrix: LISTA-VM, whose weights live in signal space and so serve every X and every n."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxl2o import checks
+from jaxl2o.solvers.first_order import start_at_zero
+from jaxl2o.solvers.proximal import soft_threshold
+from jaxl2o.types import Prompt, Solver, design_matrix
+
+
+class VaryingLayers(NamedTuple):
+    """LISTA-VM's parameters: matrices M (T, d, d) and thresholds theta (T,), one of each for every step."""
+
+    matrix: Float[Array, "steps d d"]
+    threshold: Float[Array, " steps"]
+
+
+def lista_vm(layers: VaryingLayers) -> Solver:
+    """LISTA for varying matrices: w <- S_{theta_t}(w - M_t X'(X w - y) / (2n + 1)).
+
+    Liu et al. 2025 (arXiv:2410.13981), section 4: LISTA-CP whose weights D = X M' / (2n + 1) are built from the prompt's
+    own X. The divisor is the position of the query among the 2n + 1 tokens of the Transformer that runs this solver.
+
+    paper        code               shape
+    beta         w, the state       (d,)
+    M^(k)        layers.matrix      (T, d, d)
+    theta^(k)    layers.threshold   (T,), >= 0
+
+    Raises `ValueError` for shapes that do not fit each other, negative thresholds and non-finite matrices.
+    """
+    depth, d = layers.matrix.shape[0], layers.matrix.shape[-1]
+    checks.shape("matrix", layers.matrix, (depth, d, d))
+    checks.shape("threshold", layers.threshold, (depth,))
+    checks.finite("matrix", layers.matrix)
+    checks.nonnegative("threshold", layers.threshold)
+
+    def step(w: Float[Array, " d"], prompt: Prompt, layer: VaryingLayers) -> Float[Array, " d"]:
+        x = design_matrix(prompt)
+        correlation = x.T @ (x @ w - prompt.y) / (2 * prompt.used.sum() + 1)
+        return soft_threshold(w - layer.matrix @ correlation, layer.threshold)
+
+    return Solver(start_at_zero, step, lambda w: w, layers)
+
+
+def known_support(layers: VaryingLayers, support: Bool[Array, " d"]) -> VaryingLayers:
+    """The layers that never leave a known support: rows of M outside it are zero, and those coordinates stay zero.
+
+    Liu et al. 2025, after Theorem 5.1. support: (d,), True inside.
+    """
+    checks.shape("support", support, (layers.matrix.shape[-1],))
+    return layers._replace(matrix=jnp.where(support[:, None], layers.matrix, 0.0))

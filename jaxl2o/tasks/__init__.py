@@ -1,0 +1,1 @@
+"""A Task samples a problem from a key, and knows its objective."""

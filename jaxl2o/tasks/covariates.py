@@ -1,0 +1,74 @@
+"""Input laws: how the rows of X are drawn. Each is a function (key, n, d) -> (n, d) with uncorrelated examples."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxl2o import checks
+from jaxl2o.types import Key
+
+Covariates = Callable[[Key, int, int], Float[Array, "n d"]]
+
+
+def isotropic() -> Covariates:
+    """x ~ N(0, I)."""
+    return lambda key, n, d: jax.random.normal(key, (n, d))
+
+
+def spectrum(eigenvalues: Float[Array, " d"]) -> Covariates:
+    """x ~ N(0, diag(eigenvalues)); eigenvalues (d,), all >= 0."""
+    checks.nonnegative("eigenvalues", eigenvalues)
+    return lambda key, n, d: jnp.sqrt(_fitting(eigenvalues, d)) * jax.random.normal(key, (n, d))
+
+
+def rotated(eigenvalues: Float[Array, " d"]) -> Covariates:
+    """x ~ N(0, U diag(eigenvalues) U'), with a Haar-random rotation U for every prompt."""
+    checks.nonnegative("eigenvalues", eigenvalues)
+
+    def sample(key: Key, n: int, d: int) -> Float[Array, "n d"]:
+        key_rotation, key_x = jax.random.split(key)
+        rotation = jax.random.orthogonal(key_rotation, d)
+        return (jnp.sqrt(_fitting(eigenvalues, d)) * jax.random.normal(key_x, (n, d))) @ rotation.T
+
+    return sample
+
+
+def sphere() -> Covariates:
+    """x uniform on the sphere of radius sqrt(d), so that its covariance is I."""
+
+    def sample(key: Key, n: int, d: int) -> Float[Array, "n d"]:
+        x = jax.random.normal(key, (n, d))
+        return x * (jnp.sqrt(float(d)) / jnp.linalg.norm(x, axis=-1, keepdims=True))
+
+    return sample
+
+
+def rademacher() -> Covariates:
+    """Independent entries, +1 or -1 with probability 1/2."""
+    return lambda key, n, d: jax.random.rademacher(key, (n, d), dtype=float)
+
+
+def column_correlated(correlation: float) -> Covariates:
+    """x ~ N(0, Sigma) with Sigma_ij = correlation^|i - j|: an autoregressive walk over the columns; |correlation| < 1."""
+    checks.require(abs(correlation) < 1.0, f"correlation is {correlation:g}; it must lie strictly between -1 and 1.")
+
+    def sample(key: Key, n: int, d: int) -> Float[Array, "n d"]:
+        lag = jnp.abs(jnp.arange(d)[:, None] - jnp.arange(d)[None, :])
+        covariance = jnp.asarray(correlation, dtype=float) ** lag
+        return jax.random.normal(key, (n, d)) @ jnp.linalg.cholesky(covariance).T
+
+    return sample
+
+
+def heavy_tailed(degrees: float) -> Covariates:
+    """Independent Student-t entries with `degrees` > 2 degrees of freedom, scaled to unit variance."""
+    checks.require(degrees > 2.0, f"degrees is {degrees:g}; a Student-t law has a variance only above 2.")
+    scale = ((degrees - 2.0) / degrees) ** 0.5
+    return lambda key, n, d: scale * jax.random.t(key, degrees, (n, d))
+
+
+def _fitting(eigenvalues: Float[Array, " k"], d: int) -> Float[Array, " d"]:
+    checks.shape("eigenvalues", eigenvalues, (d,))
+    return jnp.asarray(eigenvalues, dtype=float)

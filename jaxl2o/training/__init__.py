@@ -1,0 +1,1 @@
+"""Training: losses, the pure loop and its driver, checkpoints, metrics."""

@@ -1,0 +1,23 @@
+"""Every test runs in float64 on eight CPU devices, with shapes checked and silent promotions refused."""
+
+import jax
+import pytest
+from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# every annotated shape of the library is checked here, and only here
+install_import_hook("jaxl2o", "beartype.beartype")
+
+settings.register_profile("jaxl2o", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("jaxl2o")
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """One fixed key; tests split it by name."""
+    return jax.random.key(20241017)
