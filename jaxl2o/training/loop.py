@@ -1,0 +1,120 @@
+"""The training loop: a pure `advance`, and `train`, its one impure driver.
+
+The batch of step t is a function of fold_in(key, t). There is no loader and no iterator whose state could be lost: a run is
+its TrainState, and continuing from a saved one gives the same bytes as never having stopped.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from jaxl2o import checks
+from jaxl2o.training.losses import Loss
+from jaxl2o.types import Key, Params, Prompt, Task
+
+
+class Recipe(NamedTuple):
+    """What is trained, on what, and how.
+
+    predict: `learner.predict` or `learner.prefixes`.  task_at: (step) -> Task.  loss: see `losses`.
+    optimizer: any optax transformation; which parameters move is its business.  batch_size: tasks a step.
+    params_at: (params, step) -> params, for stages and unmasking. `step` is traced, so curricula are masks.
+    """
+
+    predict: Callable[[Params, Prompt], Array]
+    task_at: Callable[[Int[Array, ""]], Task]
+    loss: Loss
+    optimizer: optax.GradientTransformation
+    batch_size: int
+    params_at: Callable[[Params, Int[Array, ""]], Params] = lambda params, step: params
+
+
+class TrainState(NamedTuple):
+    """Everything that a run is. step: how many are done; key: the run's only randomness, never changed."""
+
+    params: Params
+    opt_state: Any
+    step: Int[Array, ""]
+    key: Key
+
+
+def start(recipe: Recipe, params: Params, key: Key) -> TrainState:
+    """The state before the first step. Parameters may come from `init`, from training, or from a construction."""
+    params = jax.tree.map(jnp.array, params)
+    return TrainState(params, recipe.optimizer.init(params), jnp.zeros((), dtype=int), key)
+
+
+def batch_loss(recipe: Recipe, params: Params, step: Int[Array, ""], key: Key) -> Float[Array, ""]:
+    """The mean loss over the batch of one step, which is a function of fold_in(key, step)."""
+    task = recipe.task_at(step)
+    used = recipe.params_at(params, step)
+
+    def one(key: Key) -> Float[Array, ""]:
+        instance = task.sample(key)
+        return recipe.loss(recipe.predict(used, instance.prompt), instance, step)
+
+    return jnp.mean(jax.vmap(one)(jax.random.split(jax.random.fold_in(key, step), recipe.batch_size)))
+
+
+def advance(recipe: Recipe, state: TrainState, n_steps: int) -> tuple[TrainState, Float[Array, " n_steps"]]:
+    """Take `n_steps` optimiser steps; returns the new state and the loss of every step. Pure: `vmap` of it is a sweep."""
+
+    def step(state: TrainState, _: None) -> tuple[TrainState, Float[Array, ""]]:
+        value, gradient = jax.value_and_grad(batch_loss, argnums=1)(recipe, state.params, state.step, state.key)
+        updates, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, opt_state, state.step + 1, state.key), value
+
+    return lax.scan(step, state, length=n_steps)
+
+
+class Chunk(NamedTuple):
+    """What `train` reports after every chunk: the state, the losses of its steps, and the seconds it took without compiling."""
+
+    state: TrainState
+    losses: Float[np.ndarray, " steps"]
+    seconds: float
+
+
+class DivergedError(RuntimeError):
+    """The loss became infinite or not a number; what was saved before is still good."""
+
+
+def train(
+    recipe: Recipe, state: TrainState, n_steps: int, chunk_size: int, report: Callable[[Chunk], None] = lambda chunk: None
+) -> TrainState:
+    """Advance until `n_steps` are done in all, in jitted chunks with donated buffers; each chunk is reported.
+
+    A state that has come further is returned as it is. Reports hold the live state: copy what must outlast the call.
+
+    Raises `DivergedError` as soon as a loss is not finite, before that chunk is reported.
+    """
+    checks.require(chunk_size >= 1, f"chunk_size is {chunk_size}; it must be at least 1.")
+    run = jax.jit(advance, static_argnums=(0, 2), donate_argnums=1)
+    compiled: dict[int, Any] = {}
+    state = jax.tree.map(jnp.array, state)
+    done = int(state.step)
+    while done < n_steps:
+        size = min(chunk_size, n_steps - done)
+        if size not in compiled:
+            compiled[size] = run.lower(recipe, state, size).compile()
+        began = time.perf_counter()
+        state, values = compiled[size](state)
+        losses = np.asarray(values)
+        seconds = time.perf_counter() - began
+        if not np.isfinite(losses).all():
+            first = done + 1 + int(np.argmin(np.isfinite(losses)))
+            raise DivergedError(
+                f"the loss of step {first} is {losses[first - done - 1]}; the last good checkpoint is kept: "
+                "lower the learning rate, clip the gradient or bound the loss, and resume."
+            )
+        done += size
+        report(Chunk(state, losses, seconds))
+    return state

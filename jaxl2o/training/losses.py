@@ -1,0 +1,47 @@
+"""What training minimises: a penalty of the errors of a trajectory, at the last step, at all steps, or at all prefixes.
+
+A loss is (trajectory, instance, step) -> scalar: the trajectory is what a Learner answers after 0..T steps, `step` is the
+training step, traced, for curricula. A penalty is a function of one error, prediction minus label.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxl2o import checks
+from jaxl2o.types import Instance
+
+Penalty = Callable[[Float[Array, "..."]], Float[Array, "..."]]
+Loss = Callable[[Float[Array, "steps k"], Instance, Array], Float[Array, ""]]
+
+
+def squared(error: Float[Array, "..."]) -> Float[Array, "..."]:
+    """error^2."""
+    return error**2
+
+
+def bounded(scale: float = 1.0) -> Penalty:
+    """log(1 + (error / scale)^2): squared for small errors, so slow for large ones that rare prompts cannot break training."""
+    checks.positive("scale", scale)
+    return lambda error: jnp.log1p((error / scale) ** 2)
+
+
+def last_step(penalty: Penalty = squared) -> Loss:
+    """The mean penalty over the queries, of the last answers: trajectory (T+1, m)."""
+    return lambda trajectory, instance, step: jnp.mean(penalty(trajectory[-1] - instance.y_query))
+
+
+def all_steps(penalty: Penalty = squared) -> Loss:
+    """The mean penalty over the queries and over steps 1..T: every layer is asked to be good, which eases deep unrolling."""
+    return lambda trajectory, instance, step: jnp.mean(penalty(trajectory[1:] - instance.y_query[None]))
+
+
+def all_prefixes(penalty: Penalty = squared) -> Loss:
+    """The mean penalty over all prefixes, of the last answers: trajectory (T+1, n+1), from `Learner.prefixes`."""
+
+    def loss(trajectory: Float[Array, "steps prefixes"], instance: Instance, step: Array) -> Float[Array, ""]:
+        labels = jnp.concatenate([instance.prompt.y, instance.y_query])
+        return jnp.mean(penalty(trajectory[-1] - labels))
+
+    return loss

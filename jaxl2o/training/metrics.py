@@ -1,0 +1,35 @@
+"""Metrics as plain JSON lines: one record a line, each with its step; appended, read, and cut back on resume."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+def append(path: Path, records: Iterable[Record]) -> None:
+    """Add records to the end of the file, and see them on the disk before returning."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(record) + "\n" for record in records))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> list[Record]:
+    """All whole records. A last line that a killed writer left torn is passed over; a missing file has none."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def cut(path: Path, step: int) -> None:
+    """Drop the records after `step`, which a resumed run will make again; rewritten under another name, then renamed."""
+    if path.exists():
+        kept = [record for record in read(path) if record["step"] <= step]
+        temporary = path.with_name(path.name + ".partial")
+        temporary.unlink(missing_ok=True)
+        append(temporary, kept)
+        temporary.replace(path)

@@ -1,0 +1,55 @@
+"""A training run that lives in a folder: the same call again resumes it, and a finished one is only read.
+
+metrics.jsonl has what the mathematics determines, one line a step; timing.jsonl has the clock, one line a chunk;
+checkpoints/ has the states. After a kill at any moment, all three are cut back to the newest checkpoint.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jaxl2o.training import metrics
+from jaxl2o.training.checkpoint import Checkpoints
+from jaxl2o.training.loop import Chunk, Recipe, TrainState, train
+
+
+def train_in(
+    folder: Path,
+    recipe: Recipe,
+    state: TrainState,
+    n_steps: int,
+    chunk_size: int = 100,
+    config: dict[str, Any] | None = None,
+    report: Callable[[Chunk], None] = lambda chunk: None,
+    checkpoint_every: int = 1,
+    keep_latest: int = 2,
+    keep_every: int = 10_000,
+) -> TrainState:
+    """`train` with metrics, timing and checkpoints in `folder`; resumes bit-exactly from the newest checkpoint there.
+
+    checkpoint_every: chunks between checkpoints; the end is always saved.  config: what identifies the run, as JSON.
+
+    Raises `CheckpointError` for damaged or foreign checkpoints and `DivergedError` for a loss that is not finite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with Checkpoints(folder / "checkpoints", config or {}, keep_latest, keep_every) as checkpoints:
+        saved = checkpoints.restore(state)
+        state = state if saved is None else saved
+        for name in ("metrics.jsonl", "timing.jsonl"):
+            metrics.cut(folder / name, int(state.step))
+
+        def keep(chunk: Chunk) -> None:
+            done, size = int(chunk.state.step), len(chunk.losses)
+            first = done - size + 1
+            losses = ({"step": first + i, "loss": float(value)} for i, value in enumerate(chunk.losses))
+            metrics.append(folder / "metrics.jsonl", losses)
+            tasks = size * recipe.batch_size
+            metrics.append(
+                folder / "timing.jsonl",
+                [{"step": done, "seconds": chunk.seconds, "tasks_per_second": tasks / chunk.seconds}],
+            )
+            if done >= n_steps or (done // chunk_size) % checkpoint_every == 0:
+                checkpoints.save(chunk.state)
+            report(chunk)
+
+        return train(recipe, state, n_steps, chunk_size, keep)
