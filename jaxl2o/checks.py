@@ -11,10 +11,14 @@ import numpy as np
 from jax.core import Tracer
 
 
+class InputError(ValueError):
+    """A caller's mistake: one sentence that says what was given, what is needed, and what to do."""
+
+
 def require(condition: bool, sentence: str) -> None:
-    """Raise `ValueError(sentence)` unless the condition holds."""
+    """Raise `InputError(sentence)`, a `ValueError`, unless the condition holds."""
     if not condition:
-        raise ValueError(sentence)
+        raise InputError(sentence)
 
 
 def concrete(value: Any) -> bool:

@@ -72,14 +72,14 @@ class Prompt(NamedTuple):
 def design_matrix(prompt: Prompt) -> Float[Array, "n d"]:
     """The prompt's own measurement matrix; `ValueError` if all prompts share one, which must then be closed over."""
     if prompt.x is None:
-        raise ValueError("this prompt has no x of its own; wrap the solver in with_matrix(solver, matrix).")
+        raise checks.InputError("this prompt has no x of its own; wrap the solver in with_matrix(solver, matrix).")
     return prompt.x
 
 
 def queries(prompt: Prompt) -> Float[Array, "m d"]:
     """The inputs whose labels are asked; `ValueError` if there are none."""
     if prompt.x_query is None:
-        raise ValueError("this prompt asks for no labels, but labels are to be predicted; give it an x_query.")
+        raise checks.InputError("this prompt asks for no labels, but labels are to be predicted; give it an x_query.")
     return prompt.x_query
 
 
@@ -155,7 +155,7 @@ class Learner(NamedTuple):
 def predict_prefixes(predict: Callable[[Params, Prompt], Array]) -> Callable[[Params, Prompt], Array]:
     """`Learner.prefixes` of any `predict`: it is run on every prefix, and the results transposed to (T+1, n+1)."""
 
-    def predict_all(params: Params, prompt: Prompt) -> Float[Array, "steps n+1"]:
+    def predict_all(params: Params, prompt: Prompt) -> Float[Array, "steps {prompt.y.shape[0]}+1"]:
         return jax.vmap(predict, in_axes=(None, 0))(params, prefixes(prompt))[..., 0].T
 
     return predict_all

@@ -18,6 +18,10 @@ def random_varying_layers(d: int = 10, depth: int = 12, seed: int = 0) -> Varyin
     return VaryingLayers(matrix, jax.random.uniform(key_threshold, (depth,), maxval=0.2))
 
 
+# random matrices can blow an iterate up (the largest score of 10^4 prompts was 10^6); a larger mask constant costs nothing
+BOUND = 1e9
+
+
 def _random_preconditioner(d: int = 5) -> jax.Array:
     return 0.3 * jnp.eye(d) + 0.1 * jax.random.normal(jax.random.key(1), (d, d))
 
@@ -25,8 +29,8 @@ def _random_preconditioner(d: int = 5) -> jax.Array:
 CONSTRUCTIONS: dict[str, Callable[[], Construction]] = {
     "gradient-descent": lambda: gradient_descent(d=5, depth=8, step_size=0.3),
     "preconditioned-gradient-descent": lambda: preconditioned_gradient_descent(8, _random_preconditioner()),
-    "lista-vm": lambda: lista_vm(random_varying_layers()),
-    "lista-vm-factored": lambda: lista_vm(random_varying_layers(), head_dim=11),
-    "lista-vm-known-support": lambda: lista_vm_known_support(random_varying_layers(), jnp.arange(10) < 5),
-    "lista-vm-linear-read-out": lambda: lista_vm_linear_read_out(random_varying_layers(), n=20),
+    "lista-vm": lambda: lista_vm(random_varying_layers(), bound=BOUND),
+    "lista-vm-factored": lambda: lista_vm(random_varying_layers(), bound=BOUND, head_dim=11),
+    "lista-vm-known-support": lambda: lista_vm_known_support(random_varying_layers(), jnp.arange(10) < 5, bound=BOUND),
+    "lista-vm-linear-read-out": lambda: lista_vm_linear_read_out(random_varying_layers(), n=20, bound=BOUND),
 }

@@ -17,7 +17,7 @@ from jaxl2o.constructions.construction import (
     linear_answer,
 )
 from jaxl2o.models.encoding import scratch, scratch_with_constant
-from jaxl2o.models.layout import BlockMatrix, Layout
+from jaxl2o.models.layout import Layout
 from jaxl2o.solvers import varying
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.varying import VaryingLayers
@@ -36,7 +36,7 @@ def lista_vm(layers: VaryingLayers, n: int = 20, bound: ScalarLike = 1e4, head_d
       heads 1, 2   score +-<w_i, x_j> - B s_i s_j   write -+M x_j into w      -M x_j <x_j, w>, over telling tokens j
       heads 3, 4   score +-s_i y_j                  write +-M x_j into w      +M x_j y_j
 
-    The mask constant B silences asking keys, and is exact as long as |<w_t, x_j>| <= B for all of them (`mask_margin`).
+    The mask constant B silences asking keys, and is exact as long as |<w_t, x_j>| <= B for all of them (`largest_score`).
     The MLP is the soft threshold of slot w: S(w) = w - relu(w) + relu(w - theta s) + relu(-w) - relu(-w - theta s).
 
     paper        code               shape
@@ -86,8 +86,8 @@ def lista_vm_linear_read_out(layers: VaryingLayers, n: int, bound: ScalarLike = 
     product = LayerSpec(
         heads=(
             Head(toward, asking),
-            Head(away, _negative(asking)),
-            Head(toward, _negative(telling)),
+            Head(away, -asking),
+            Head(toward, -telling),
             Head(away, telling),
         )
     )
@@ -101,10 +101,6 @@ def lista_vm_linear_read_out(layers: VaryingLayers, n: int, bound: ScalarLike = 
         return (2 * n + 1) / (2 * prompt.used.sum() + 1) * linear_answer(w, prompt)
 
     return Construction(REFERENCE, config, encoding, params, solver, ((steps, steps + 1),), answer, sample)
-
-
-def _negative(matrix: BlockMatrix) -> BlockMatrix:
-    return matrix._replace(dense=-matrix.dense)
 
 
 def _layer_specs(at: Layout, layers: VaryingLayers, bound: ScalarLike) -> list[LayerSpec]:
@@ -136,7 +132,8 @@ def _layer_specs(at: Layout, layers: VaryingLayers, bound: ScalarLike) -> list[L
         )
         return LayerSpec(heads=(pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1]), mlp=soft_threshold)
 
-    return [layer(matrix, threshold) for matrix, threshold in zip(layers.matrix, layers.threshold, strict=True)]
+    stacked = jax.vmap(layer)(layers.matrix, layers.threshold)
+    return [jax.tree.map(lambda leaf, t=t: leaf[t], stacked) for t in range(layers.matrix.shape[0])]
 
 
 def largest_score(layers: VaryingLayers, prompt: Prompt) -> Float[Array, ""]:

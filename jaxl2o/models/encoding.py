@@ -16,7 +16,10 @@ from jaxl2o.types import Prompt, design_matrix, queries
 
 
 class Tokens(NamedTuple):
-    """z: the vectors; mask_ij: token i may read token j; scale_i: what i's sums are multiplied by; position: its place."""
+    """z: the vectors; mask_ij: token i may read token j; scale_i: what i's sums are multiplied by; position_i: i's place.
+
+    Places count what came before and may be read, so they do not see unused examples, and all queries share one.
+    """
 
     z: Float[Array, "N D"]
     mask: Bool[Array, "N N"]
@@ -60,7 +63,8 @@ def stacked(d: int) -> Encoding:
         used = jnp.concatenate([prompt.used, jnp.zeros(asked.shape[0], dtype=bool)])
         size = rows.shape[0]
         z = jnp.concatenate([rows, residual[:, None]], axis=1)
-        return Tokens(z, jnp.broadcast_to(used, (size, size)), jnp.full(size, 1.0 / prompt.n_used), jnp.arange(size))
+        mask = jnp.broadcast_to(used, (size, size))
+        return Tokens(z, mask, jnp.full(size, 1.0 / prompt.n_used), jnp.cumsum(used) - used)
 
     def read(stream: Stream, prompt: Prompt) -> Float[Array, "steps m"]:
         return -stream.residual[:, prompt.y.shape[0] :, d]
@@ -87,7 +91,7 @@ def scratch(d: int) -> Encoding:
         iterates = stream.residual[:, -1, w]
         return iterates if prompt.x_query is None else iterates @ prompt.x_query.T
 
-    def read_prefixes(stream: Stream, prompt: Prompt) -> Float[Array, "steps n+1"]:
+    def read_prefixes(stream: Stream, prompt: Prompt) -> Float[Array, "steps {prompt.y.shape[0]}+1"]:
         rows = jnp.concatenate([design_matrix(prompt), queries(prompt)])
         return jnp.einsum("tnd,nd->tn", stream.residual[:, ::2, w], rows)
 
@@ -168,13 +172,14 @@ def _decoder(
     z = jnp.concatenate([jnp.stack([asking, telling], axis=1).reshape(2 * n, asking.shape[1]), asked])
     readable = jnp.concatenate([jnp.repeat(used, 2), jnp.zeros(m, dtype=bool)])
     size = 2 * n + m
-    mask = (jnp.tril(jnp.ones((size, size), dtype=bool)) & readable) | jnp.eye(size, dtype=bool)
-    return Tokens(z, mask, 1.0 / mask.sum(axis=1), jnp.minimum(jnp.arange(size), 2 * n))
+    mask = (jnp.tril(jnp.ones((size, size), dtype=bool)) & readable[None, :]) | jnp.eye(size, dtype=bool)
+    count = mask.sum(axis=1)
+    return Tokens(z, mask, 1.0 / count, count - 1)
 
 
 def _answers(stream: Stream) -> Float[Array, "steps N"]:
     if stream.answers is None:
-        raise ValueError("this encoding reads a read-out, but the Transformer has none; set read_out in its config.")
+        raise checks.InputError("this encoding reads a read-out, but the Transformer has none; set read_out in its config.")
     return stream.answers
 
 
@@ -182,5 +187,5 @@ def _read_answers(stream: Stream, prompt: Prompt) -> Float[Array, "steps m"]:
     return _answers(stream)[:, 2 * prompt.y.shape[0] :]
 
 
-def _read_answer_prefixes(stream: Stream, prompt: Prompt) -> Float[Array, "steps n+1"]:
+def _read_answer_prefixes(stream: Stream, prompt: Prompt) -> Float[Array, "steps {prompt.y.shape[0]}+1"]:
     return _answers(stream)[:, : 2 * prompt.y.shape[0] + 1 : 2]

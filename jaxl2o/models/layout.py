@@ -1,12 +1,14 @@
 """A Layout names the slices of the residual stream; the matrices of a theorem are written by these names."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxl2o import checks
+from jaxl2o.types import ScalarLike
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,16 @@ class Layout:
                 return slice(start, start + size)
             start += size
         names = ", ".join(slot for slot, _ in self.slots)
-        raise ValueError(f"the layout has no slot {name!r}; its slots are {names}.")
+        raise checks.InputError(f"the layout has no slot {name!r}; its slots are {names}.")
 
-    def vector(self, **values: Float[Array, " size"] | float) -> Float[Array, " D"]:
+    def vector(self, **values: Float[Array, " _"] | ScalarLike) -> Float[Array, " D"]:
         """A vector with these slots filled and the others zero."""
         row = jnp.zeros(self.width)
         for name, value in values.items():
             row = row.at[self.slice(name)].set(value)
         return row
 
-    def matrix(self, **blocks: Float[Array, "rows columns"] | float) -> "BlockMatrix":
+    def matrix(self, **blocks: Float[Array, "_ _"] | ScalarLike) -> "BlockMatrix":
         """The D x D matrix of these blocks: `a__b=block` has its rows in slot a and its columns in slot b.
 
         Streams are rows, z @ matrix, so a write `x__w=M` reads x and adds x M to w; in a score z_i @ matrix @ z_j the query
@@ -45,27 +47,33 @@ class Layout:
         """
         return self.to(self, **blocks)
 
-    def to(self, target: "Layout", **blocks: Float[Array, "rows columns"] | float) -> "BlockMatrix":
+    def to(self, target: "Layout", **blocks: Float[Array, "_ _"] | ScalarLike) -> "BlockMatrix":
         """As `matrix`, with the columns in another layout."""
-        dense = jnp.zeros((self.width, target.width))
-        rows, columns = set(), set()
+        shape = (self.width, target.width)
+        dense, rows, columns = jnp.zeros(shape), set(), set()
         for name, block in blocks.items():
             source, _, destination = name.partition("__")
             row, column = self.slice(source), target.slice(destination)
             value = jnp.atleast_2d(jnp.asarray(block))
             checks.shape(f"the block {name}", value, (row.stop - row.start, column.stop - column.start))
-            dense = dense.at[row, column].set(value)
+            margins = [(part.start, whole - part.stop) for part, whole in zip((row, column), shape, strict=True)]
+            dense = dense + jnp.pad(value, margins)
             rows |= set(range(row.start, row.stop))
             columns |= set(range(column.start, column.stop))
         return BlockMatrix(dense, tuple(sorted(rows)), tuple(sorted(columns)))
 
 
-class BlockMatrix(NamedTuple):
-    """A matrix with the rows and columns that its blocks touch; everywhere else it is zero."""
+@partial(jax.tree_util.register_dataclass, data_fields=["dense"], meta_fields=["rows", "columns"])
+@dataclass(frozen=True)
+class BlockMatrix:
+    """A matrix with the rows and columns that its blocks touch; everywhere else it is zero. Under vmap: a stack of them."""
 
-    dense: Float[Array, "rows columns"]
+    dense: Float[Array, "*stack rows columns"]
     rows: tuple[int, ...]
     columns: tuple[int, ...]
+
+    def __neg__(self) -> "BlockMatrix":
+        return replace(self, dense=-self.dense)
 
     @property
     def rank(self) -> int:

@@ -74,7 +74,8 @@ def default_float() -> jnp.dtype:
     return jax.dtypes.canonicalize_dtype(float)
 
 
-# Flax annotates in_axes as int, but documents nn.broadcast for inputs that all layers share
+# Flax annotates in_axes as int, but documents nn.broadcast for inputs that all layers share. Its check of constancy traces the
+# layer on shapes alone, which forget that shard_map has them vary by device; it is needed only where a scan makes parameters
 _SHARED: Any = nn.broadcast
 
 
@@ -109,7 +110,7 @@ class MultiHeadAttention(_Part):
 
         def projection(name: str) -> Float[Array, "N H K"]:
             out = jnp.einsum("nd,dhk->nhk", z, self.weight(name, (width, heads, inner), width))
-            return out + self.vector(f"{name}_bias", (heads, inner)) if biased else out
+            return out + self.vector(f"{name}_bias", (heads, inner))[None] if biased else out
 
         if config.score == "merged":
             score = self.weight("score", (width, heads, width), width)
@@ -128,7 +129,7 @@ class MultiHeadAttention(_Part):
         else:
             mixed = jnp.einsum("hnm,mhk->nhk", weights, projection("value")).reshape(size, heads * inner)
             out = mixed @ self.weight("output", (heads, inner, width), heads * inner).reshape(heads * inner, width)
-        return out + self.vector("output_bias", (width,)) if biased else out
+        return out + self.vector("output_bias", (width,))[None] if biased else out
 
 
 class Mlp(_Part):
@@ -139,10 +140,10 @@ class Mlp(_Part):
         config = self.config
         hidden = z @ self.weight("up", (config.width, config.mlp_dim), config.width)
         if config.bias != "none":
-            hidden = hidden + self.vector("up_bias", (config.mlp_dim,))
+            hidden = hidden + self.vector("up_bias", (config.mlp_dim,))[None]
         hidden = nn.relu(hidden) if config.activation == "relu" else nn.gelu(hidden)
         out = hidden @ self.weight("down", (config.mlp_dim, config.width), config.mlp_dim)
-        return out + self.vector("down_bias", (config.width,)) if config.bias != "none" else out
+        return out + self.vector("down_bias", (config.width,))[None] if config.bias != "none" else out
 
 
 class Layer(_Part):
@@ -198,6 +199,7 @@ class Transformer(_Part):
             split_rngs={"params": True},
             in_axes=_SHARED,
             length=self.config.depth,
+            check_constancy_invariants=False,
         )
         self.layers = scanned(self.config)
         if self.config.read_out != "none":
@@ -209,7 +211,7 @@ class Transformer(_Part):
         checks.shape("z", first, (None, config.read_in or config.width))
         if config.read_in:
             first = first @ self.weight("read_in", (config.read_in, config.width), config.read_in)
-            first = first + self.vector("read_in_bias", (config.width,))
+            first = first + self.vector("read_in_bias", (config.width,))[None]
         if config.positions:
             first = first + self.weight("positions", (config.positions, config.width), config.width)[tokens.position]
         repeat = nn.scan(
@@ -218,6 +220,7 @@ class Transformer(_Part):
             split_rngs={"params": False},
             in_axes=_SHARED,
             length=config.repeats,
+            check_constancy_invariants=self.is_initializing(),
         )
         _, later = repeat(self, first, tokens)
         residual = jnp.concatenate([first[None], later.reshape(-1, *first.shape)])

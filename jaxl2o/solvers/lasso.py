@@ -61,9 +61,10 @@ def lasso(x: Any, y: Any, penalty: float, tolerance: float = 1e-8, max_steps: in
     x: (n, d); y: (n,). The returned gap is at most tolerance * |y|^2 / (2n), or the steps reached `max_steps`. Answers are
     NumPy arrays in float64, whatever JAX's default precision is. n = 0 gives zero.
 
-    Raises `ValueError` for shapes that do not fit, non-finite values and a negative penalty.
+    Raises `ValueError` for shapes that do not fit, non-finite values and a penalty that is not positive; at zero only an
+    exact fit would have a certificate.
     """
-    checks.nonnegative("penalty", penalty)
+    checks.positive("penalty", penalty)
     with jax.enable_x64(True):
         prompt = Prompt.of(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64))
         return jax.tree.map(np.asarray, _solve_lasso(prompt, jnp.asarray(penalty, dtype=float), tolerance, max_steps))

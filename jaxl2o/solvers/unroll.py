@@ -90,7 +90,7 @@ def unroll(
 def _implicit(solver: Solver, prompt: Prompt, n_steps: int, gradient: Implicit) -> Any:
     residual = solver.residual
     if residual is None:
-        raise ValueError("this solver has no residual, so it cannot be differentiated implicitly; use Unrolled().")
+        raise checks.InputError("this solver has no residual, so it cannot be differentiated implicitly; use Unrolled().")
     return lax.custom_root(
         lambda iterate: residual(iterate, prompt),
         lax.stop_gradient(solver.iterate(solver.init(prompt))),

@@ -51,4 +51,4 @@ def known_support(layers: VaryingLayers, support: Bool[Array, " d"]) -> VaryingL
     Liu et al. 2025, after Theorem 5.1. support: (d,), True inside.
     """
     checks.shape("support", support, (layers.matrix.shape[-1],))
-    return layers._replace(matrix=jnp.where(support[:, None], layers.matrix, 0.0))
+    return layers._replace(matrix=jnp.where(support[None, :, None], layers.matrix, 0.0))

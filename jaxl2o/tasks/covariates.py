@@ -14,13 +14,17 @@ Covariates = Callable[[Key, int, int], Float[Array, "n d"]]
 
 def isotropic() -> Covariates:
     """x ~ N(0, I)."""
-    return lambda key, n, d: jax.random.normal(key, (n, d))
+    return _isotropic
+
+
+def _isotropic(key: Key, n: int, d: int) -> Float[Array, "n d"]:
+    return jax.random.normal(key, (n, d))
 
 
 def spectrum(eigenvalues: Float[Array, " d"]) -> Covariates:
     """x ~ N(0, diag(eigenvalues)); eigenvalues (d,), all >= 0."""
     checks.nonnegative("eigenvalues", eigenvalues)
-    return lambda key, n, d: jnp.sqrt(_fitting(eigenvalues, d)) * jax.random.normal(key, (n, d))
+    return lambda key, n, d: _deviations(eigenvalues, d) * jax.random.normal(key, (n, d))
 
 
 def rotated(eigenvalues: Float[Array, " d"]) -> Covariates:
@@ -30,7 +34,7 @@ def rotated(eigenvalues: Float[Array, " d"]) -> Covariates:
     def sample(key: Key, n: int, d: int) -> Float[Array, "n d"]:
         key_rotation, key_x = jax.random.split(key)
         rotation = jax.random.orthogonal(key_rotation, d)
-        return (jnp.sqrt(_fitting(eigenvalues, d)) * jax.random.normal(key_x, (n, d))) @ rotation.T
+        return (_deviations(eigenvalues, d) * jax.random.normal(key_x, (n, d))) @ rotation.T
 
     return sample
 
@@ -47,7 +51,11 @@ def sphere() -> Covariates:
 
 def rademacher() -> Covariates:
     """Independent entries, +1 or -1 with probability 1/2."""
-    return lambda key, n, d: jax.random.rademacher(key, (n, d), dtype=float)
+    return _rademacher
+
+
+def _rademacher(key: Key, n: int, d: int) -> Float[Array, "n d"]:
+    return jax.random.rademacher(key, (n, d), dtype=float)
 
 
 def column_correlated(correlation: float) -> Covariates:
@@ -69,6 +77,6 @@ def heavy_tailed(degrees: float) -> Covariates:
     return lambda key, n, d: scale * jax.random.t(key, degrees, (n, d))
 
 
-def _fitting(eigenvalues: Float[Array, " k"], d: int) -> Float[Array, " d"]:
+def _deviations(eigenvalues: Float[Array, " k"], d: int) -> Float[Array, "1 d"]:
     checks.shape("eigenvalues", eigenvalues, (d,))
-    return jnp.asarray(eigenvalues, dtype=float)
+    return jnp.sqrt(jnp.asarray(eigenvalues, dtype=float))[None, :]

@@ -1,11 +1,12 @@
 """Compressed sensing of picture patches: every patch is measured by its own random matrix.
 
 A patch p (side x side, flattened to d pixels) has DCT coefficients c = Phi' p, with Phi the orthonormal synthesis basis.
-The signal is beta = c - mean, the measurements are y = X beta with a fresh X ~ N(0, I) for each patch, and the queries are the
+The signal is beta = c - mean, the measurements are y = X beta with a fresh X for each patch, and the queries are the
 rows of Phi: predictions are pixels, less those of the mean patch.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,13 @@ from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.objectives import lasso_objective, linear_prediction
+from jaxl2o.tasks.covariates import Covariates, isotropic
 from jaxl2o.types import Instance, Key, Prompt, ScalarLike, Task
 
 
 def dct_basis(side: int) -> Float[Array, "d d"]:
     """Phi (pixels, coefficients), d = side^2: the orthonormal two-dimensional DCT-II, so that pixels = Phi c."""
-    place, frequency = jnp.arange(side) + 0.5, jnp.arange(side)[:, None]
+    place, frequency = jnp.arange(side)[None, :] + 0.5, jnp.arange(side)[:, None]
     rows = jnp.sqrt(2.0 / side) * jnp.cos(jnp.pi * frequency * place / side)
     analysis = rows.at[0].divide(jnp.sqrt(2.0))
     return jnp.kron(analysis, analysis).T
@@ -41,17 +43,20 @@ def picture_of(patches: Float[Array, "p d"], columns: int) -> Float[Array, "rows
     return patches.reshape(-1, columns, side, side).transpose(0, 2, 1, 3).reshape(-1, columns * side)
 
 
-class Camera(NamedTuple):
-    """How patches are measured: n rows, the basis Phi (d, d), the mean coefficients (d,), the deviation of the noise."""
+@partial(jax.tree_util.register_dataclass, data_fields=["basis", "mean", "noise"], meta_fields=["n", "rows"])
+@dataclass(frozen=True)
+class Camera:
+    """How patches are measured: n rows of a law, the basis Phi (d, d), the mean coefficients (d,), the deviation of noise."""
 
     n: int
+    rows: Covariates
     basis: Float[Array, "d d"]
     mean: Float[Array, " d"]
-    noise: ScalarLike = 0.0
+    noise: ScalarLike
 
 
-def camera(patches: Float[Array, "p d"], n: int, noise: float = 0.0) -> Camera:
-    """A camera whose mean is that of the given (training) patches; noise in the pixels' units.
+def camera(patches: Float[Array, "p d"], n: int, rows: Covariates | None = None, noise: float = 0.0) -> Camera:
+    """A camera whose mean is that of the given (training) patches; N(0, I) rows by default; noise in the pixels' units.
 
     Raises `ValueError` if patches are not square, n is not positive, or the noise is negative.
     """
@@ -62,14 +67,14 @@ def camera(patches: Float[Array, "p d"], n: int, noise: float = 0.0) -> Camera:
     checks.require(side**2 == patches.shape[1], f"patches have {patches.shape[1]} pixels; only square patches have a DCT.")
     checks.require(n > 0, f"n is {n}; a camera needs at least one measurement.")
     basis = dct_basis(side)
-    return Camera(n, basis, jnp.mean(patches, axis=0) @ basis, noise)
+    return Camera(n, isotropic() if rows is None else rows, basis, jnp.mean(patches, axis=0) @ basis, noise)
 
 
 def measure(camera: Camera, patch: Float[Array, " d"], key: Key) -> Instance:
     """Measure one patch with a fresh random matrix; the solution is beta, the targets are pixels less the mean patch."""
     key_matrix, key_noise = jax.random.split(key)
     beta = patch @ camera.basis - camera.mean
-    x = jax.random.normal(key_matrix, (camera.n, beta.shape[0]))
+    x = camera.rows(key_matrix, camera.n, beta.shape[0])
     y = x @ beta + camera.noise * jax.random.normal(key_noise, (camera.n,))
     prompt = Prompt(x, y, camera.basis, jnp.ones(camera.n, dtype=bool))
     return Instance(prompt, camera.basis @ beta, beta)
@@ -77,7 +82,7 @@ def measure(camera: Camera, patch: Float[Array, " d"], key: Key) -> Instance:
 
 def pixels(camera: Camera, predictions: Float[Array, "*steps d"]) -> Float[Array, "*steps d"]:
     """Predictions plus the mean patch: grey values."""
-    return predictions + camera.basis @ camera.mean
+    return predictions + jnp.broadcast_to(camera.basis @ camera.mean, predictions.shape)
 
 
 def compressed_sensing(camera: Camera, patches: Float[Array, "p d"], penalty: ScalarLike = 0.1) -> Task:

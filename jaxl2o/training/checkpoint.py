@@ -8,10 +8,11 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, EveryNSteps, LatestN
 
+from jaxl2o.checks import InputError
 from jaxl2o.training.loop import TrainState
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint that cannot be used: damaged, or of another run."""
 
 

@@ -1,0 +1,1 @@
+"""Experiments: each is a claim with its cost, its command and its figure. They run from a checkout: `python -m experiments`."""

@@ -1,0 +1,82 @@
+"""`python -m experiments list` and `python -m experiments NAME [--preset smoke|quick] [--fresh] [--keep] [overrides]`."""
+
+import argparse
+import difflib
+import errno
+import sys
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from experiments import common
+from jaxl2o.checks import InputError
+from jaxl2o.training.loop import DivergedError
+
+
+def nearest(kind: str, given: str, known: tuple[str, ...]) -> str:
+    """One of `known`; `InputError` names the nearest one for anything else."""
+    if given in known:
+        return given
+    close = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
+    hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(known)}."
+    raise InputError(f"there is no {kind} {given!r}; {hint}")
+
+
+def list_experiments(console: Console) -> None:
+    """Every experiment with its claim, its presets and their measured cost."""
+    table = Table("experiment", "claim", "presets and their cost on two cores", show_lines=True)
+    for name in common.EXPERIMENTS:
+        module = common.load(name)
+        claim = (module.__doc__ or "").splitlines()[0]
+        table.add_row(name, claim, "\n".join(f"{preset}: {module.COST[preset]}" for preset in module.PRESETS))
+    console.print(table)
+
+
+def main(arguments: list[str], console: Console) -> None:
+    """Parse the command and run it; raises `InputError` for what is unknown."""
+    parser = argparse.ArgumentParser(prog="python -m experiments", description="Run an experiment, or list them all.")
+    parser.add_argument("name", help="an experiment, or 'list'")
+    parser.add_argument("--preset", default="quick", help="smoke, quick, cpu or paper (default: quick)")
+    parser.add_argument("--fresh", action="store_true", help="start over, even if the run is finished")
+    parser.add_argument("--keep", action="store_true", help="copy the finished results to experiments/results")
+    parser.add_argument("--root", type=Path, default=Path("runs"), help="where runs live (default: runs)")
+    known, rest = parser.parse_known_args(arguments)
+    name = nearest("experiment", known.name.replace("-", "_"), (*common.EXPERIMENTS, "list"))
+    if name == "list":
+        list_experiments(console)
+        return
+    module = common.load(name)
+    preset = nearest("preset", known.preset, tuple(module.PRESETS))
+    fields = tuple(f"--{field}".replace("_", "-") for field in module.Config.__dataclass_fields__)
+    for flag in (word.split("=")[0].replace("_", "-") for word in rest if word.startswith("--") and word != "--help"):
+        nearest("field", flag, fields)
+    config = tyro.cli(module.Config, default=module.PRESETS[preset], args=rest, prog=f"python -m experiments {name}")
+    common.execute(name, preset, config, known.root, known.fresh, known.keep, console)
+
+
+def entry() -> int:
+    """Run the command line; a mistake, a full disk or an interruption is one sentence and a non-zero status."""
+    try:
+        main(sys.argv[1:], Console())
+    except (InputError, DivergedError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        what = "there is no space left" if full else str(error)
+        print(
+            f"error: {what} ({error.filename or 'while writing'}); what was written before is kept: "
+            "free some space, or mend the path, and give the same command again.",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes from the last checkpoint.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(entry())

@@ -1,0 +1,219 @@
+"""What every experiment shares: its claims, its folder, how it is run, resumed and kept.
+
+A run's folder is runs/NAME/PRESET (PRESET-<8 hex> with overrides): config.json, training states, results.npz, figure.png and
+.pdf, claims.json. Every file is written under a temporary name and renamed, so that a kill leaves it whole or absent.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import jaxl2o
+from jaxl2o.checks import InputError, require
+from jaxl2o.training.loop import Chunk
+
+EXPERIMENTS = ("exactness", "compressed_sensing")
+RESULTS = Path(__file__).parent / "results"
+STYLE = Path(__file__).parent / "style.mplstyle"
+Results = dict[str, np.ndarray]
+
+
+class Claim(NamedTuple):
+    """One number that a run measured, beside what was expected. `holds` is recomputed from the others, never stored by hand.
+
+    relation: measured <= expected + tolerance, measured >= expected - tolerance, or |measured - expected| <= tolerance.
+    interval: 95 %, or None for what has no sampling error; n: over how many tasks; seeds: the fixed list of them.
+    """
+
+    id: str
+    claim: str
+    source: str
+    kind: Literal["theorem", "bound", "published", "ratio", "measured"]
+    relation: Literal["<=", ">=", "="]
+    expected: float
+    tolerance: float
+    measured: float
+    interval: tuple[float, float] | None
+    n: int
+    seeds: tuple[int, ...]
+    unit: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the measured number stands in the claimed relation; NaN never does."""
+        difference = self.measured - self.expected
+        if self.relation == "<=":
+            return bool(difference <= self.tolerance)
+        if self.relation == ">=":
+            return bool(difference >= -self.tolerance)
+        return bool(abs(difference) <= self.tolerance)
+
+
+class Run(NamedTuple):
+    """Where a run lives and where it speaks."""
+
+    folder: Path
+    console: Console
+
+    @contextmanager
+    def bar(self, title: str, n_steps: int, batch_size: int) -> Iterator[Callable[[Chunk], None]]:
+        """A progress bar for one training, fed by the chunks that `train` reports: loss, tasks/s and time left."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4g}  {task.fields[speed]:,.0f} tasks/s"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console) as progress:
+            bar = progress.add_task(title, total=n_steps, loss=float("nan"), speed=0.0)
+
+            def report(chunk: Chunk) -> None:
+                speed = len(chunk.losses) * batch_size / chunk.seconds
+                progress.update(bar, completed=int(chunk.state.step), loss=float(chunk.losses.mean()), speed=speed)
+
+            yield report
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """Say what is being done, and afterwards how long it took."""
+        began = time.perf_counter()
+        with self.console.status(f"{title} …"):
+            yield
+        self.console.print(f"{title}: {time.perf_counter() - began:.1f} s")
+
+
+def load(name: str) -> ModuleType:
+    """The module of an experiment. It has Config, PRESETS, run, plot and claims, and its docstring says what it costs."""
+    return importlib.import_module(f"experiments.{name}")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it: `path` is never half-written."""
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, indented, keys in their own order."""
+    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
+
+
+def environment() -> dict[str, str]:
+    """What a reader needs to make the run again: versions, git revision, device."""
+    revision = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
+    )
+    device = jax.devices()[0]
+    return {
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "jaxl2o": jaxl2o.__version__,
+        "revision": revision.stdout.strip() or "unknown",
+        "device": f"{device.platform} {device.device_kind}, {os.cpu_count()} cores",
+    }
+
+
+def folder_of(root: Path, name: str, preset: str, config: Any, default: Any) -> Path:
+    """root/NAME/PRESET, with 8 hex digits of the overridden values behind it if there are any."""
+    overrides = {key: value for key, value in asdict(config).items() if value != asdict(default)[key]}
+    if not overrides:
+        return root / name / preset
+    digest = hashlib.sha256(json.dumps(overrides, sort_keys=True).encode()).hexdigest()[:8]
+    return root / name / f"{preset}-{digest}"
+
+
+def execute(name: str, preset: str, config: Any, root: Path, fresh: bool, keep: bool, console: Console) -> list[Claim]:
+    """Run an experiment in its folder, or read it if it is finished; resumes what was interrupted.
+
+    Raises `InputError` if the folder holds a run of another config, unless `fresh` starts it over.
+    """
+    module = load(name)
+    folder = folder_of(root, name, preset, config, module.PRESETS[preset])
+    if fresh and folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    resolved = json.loads(json.dumps(asdict(config)))
+    claim_folder(folder, resolved)
+
+    if (folder / "claims.json").exists():
+        console.print(f"{folder} is finished; --fresh runs it again.")
+    else:
+        console.print(f"{name}, preset {preset}, in {folder}")
+        results = module.run(config, Run(folder, console))
+        write_atomically(folder / "results.npz", lambda path: np.savez_compressed(path, **results))
+    claims = conclude(module, folder, console)
+    console.print(table_of(claims))
+    if keep:
+        keep_results(folder, RESULTS / name / folder.name)
+    return claims
+
+
+def claim_folder(folder: Path, resolved: dict[str, Any]) -> None:
+    """Write config.json, or refuse a folder that another config has written."""
+    path = folder / "config.json"
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))["config"]
+        if found != resolved:
+            differing = ", ".join(sorted(key for key in {*found, *resolved} if found.get(key) != resolved.get(key)))
+            raise InputError(f"{folder} holds a run with other values of {differing}; start it over with --fresh.")
+    else:
+        write_json(path, {"config": resolved, "environment": environment()})
+
+
+def conclude(module: ModuleType, folder: Path, console: Console) -> list[Claim]:
+    """Redraw the figure, print the experiment's own table if it has one, and restate the claims; from results.npz alone."""
+    with np.load(folder / "results.npz", allow_pickle=False) as file:
+        results: Results = dict(file)
+    with plt.style.context(STYLE):
+        figure = module.plot(results)
+        for suffix in ("png", "pdf"):
+            write_atomically(folder / f"figure.{suffix}", lambda path: figure.savefig(path, metadata={}))
+        plt.close(figure)
+    if hasattr(module, "table"):
+        console.print(module.table(results))
+    claims: list[Claim] = module.claims(results)
+    write_json(folder / "claims.json", [{**claim._asdict(), "holds": claim.holds} for claim in claims])
+    return claims
+
+
+def keep_results(folder: Path, target: Path) -> None:
+    """Copy what is worth committing: config, results, figure and claims; refuses results above 1 MiB."""
+    size = (folder / "results.npz").stat().st_size
+    require(size <= 2**20, f"{folder / 'results.npz'} has {size:,} bytes; committed results have at most 1 MiB.")
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "results.npz", "figure.png", "claims.json"):
+        write_atomically(target / name, lambda path, name=name: shutil.copyfile(folder / name, path))
+
+
+def table_of(claims: list[Claim]) -> Table:
+    """The claims as a table: what was measured, beside what was expected."""
+    table = Table("claim", "measured", "95 % interval", "expected", "holds", title=None)
+    for claim in claims:
+        interval = "" if claim.interval is None else f"{claim.interval[0]:.3g} … {claim.interval[1]:.3g}"
+        expected = f"{claim.relation} {claim.expected:.3g}" + (f" ± {claim.tolerance:.2g}" if claim.tolerance else "")
+        measured = f"{claim.measured:.3g} {claim.unit}".strip()
+        table.add_row(claim.id, measured, interval, expected, "yes" if claim.holds else "no")
+    return table

@@ -1,0 +1,140 @@
+"""The figure and the table of the comparison, from results alone."""
+
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from experiments.common import Results
+from experiments.compressed_sensing.pictures import DATA, psnr, psnr_interval
+from experiments.figures import COLOURS, bare, label_ends
+from jaxl2o.tasks.images import picture_of
+
+SHOWN = {
+    "original": "original",
+    "Lasso": "Lasso, converged",
+    "LMMSE": "LMMSE",
+    "LISTA-VM": "(b) LISTA-VM",
+    "Transformer trained": "(d) Transformer",
+}
+LINES = {
+    "ISTA": (COLOURS["classical"], "-", "ISTA"),
+    "FISTA": (COLOURS["ink"], "-", "FISTA"),
+    "LISTA-CP own matrix": (COLOURS["accent"], "-", "LISTA-CP, its own matrix"),
+    "LISTA-CP fresh matrices": (COLOURS["accent"], ":", "LISTA-CP, fresh matrices"),
+    "LISTA-VM": (COLOURS["solver"], "-", "(b) LISTA-VM"),
+    "Transformer trained": (COLOURS["transformer"], "--", "(d) Transformer, trained on"),
+}
+LEVELS = {"LMMSE": (COLOURS["limit"], "LMMSE"), "Lasso": (COLOURS["classical"], "Lasso, converged")}
+ORDER = (
+    "mean patch",
+    "ISTA",
+    "FISTA",
+    "Lasso",
+    "LMMSE",
+    "LISTA-CP own matrix",
+    "LISTA-CP fresh matrices",
+    "LISTA-VM",
+    "LISTA-VM longer",
+    "Transformer filled",
+    "Transformer trained",
+)
+ERROR_RANGE = 0.15  # grey values: white in the error pictures
+NOTE = f"below: |error|,\nwhite at {ERROR_RANGE}\nof the grey range"
+
+
+def plot(results: Results) -> Figure:
+    """A part of the unseen photograph and some digits by every method, with errors; PSNR against layer or iteration."""
+    figure = plt.figure(figsize=(9.0, 8.6))
+    rows = figure.add_gridspec(3, 1, height_ratios=(2.05, 1.15, 1.5))
+    photograph = rows[0].subgridspec(2, len(SHOWN), hspace=0.02, wspace=0.02)
+    for column, (method, title) in enumerate(SHOWN.items()):
+        picture, original = _photograph(results, method), _photograph(results, "original")
+        top = figure.add_subplot(photograph[0, column])
+        top.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        top.set_title(title, fontsize=8.5)
+        bare(top)
+        below = figure.add_subplot(photograph[1, column])
+        bare(below)
+        if method == "original":
+            below.text(
+                1.0,
+                0.5,
+                f"error, |shown − original|,\nwhite at {ERROR_RANGE} of the range\n\n32 measurements\nof 64 pixels",
+                ha="right",
+                va="center",
+                transform=below.transAxes,
+                fontsize=8,
+                color=COLOURS["ink"],
+            )
+        else:
+            below.imshow(np.abs(picture - original), cmap="magma", vmin=0, vmax=255 * ERROR_RANGE)
+            whole = psnr(results[f"photograph/errors/{method}"])
+            below.set_xlabel(f"{whole:.2f} dB on the whole picture", fontsize=8)
+    strip = rows[1].subgridspec(1, len(SHOWN), wspace=0.06)
+    for column, method in enumerate(SHOWN):
+        axes = figure.add_subplot(strip[0, column])
+        axes.imshow(picture_digits(results, method), cmap="gray", vmin=0, vmax=255)
+        bare(axes)
+        if method != "original":
+            axes.set_xlabel(f"{psnr(results[f'digits/errors/{method}']):.2f} dB", fontsize=8)
+        else:
+            axes.set_ylabel("unseen digits", fontsize=8)
+    plots = rows[2].subgridspec(1, 2, wspace=0.1)
+    for column, data in enumerate(DATA):
+        axes = figure.add_subplot(plots[0, column])
+        _curves(axes, results, data)
+        axes.set_title("unseen photograph" if data == "photograph" else "unseen digits")
+        axes.set_xlabel("layer or iteration")
+        if column == 0:
+            axes.set_ylabel("PSNR, dB")
+    return figure
+
+
+def _curves(axes: Axes, results: Results, data: str) -> None:
+    floor = psnr(results[f"{data}/errors/mean patch"])
+    ends = {}
+    for method, (colour, style, label) in LINES.items():
+        curve = 10.0 * np.log10(1.0 / results[f"{data}/curve/{method}"])
+        axes.plot(np.maximum(curve, floor - 3.0), color=colour, linestyle=style, marker="o", markersize=2.5)
+        ends[label] = (len(curve) - 0.8, float(max(curve[-1], floor - 3.0)), colour)
+    for method, (colour, label) in LEVELS.items():
+        level = psnr(results[f"{data}/errors/{method}"])
+        axes.axhline(level, color=colour, linewidth=1.2, linestyle=(0, (5, 2)))
+        ends[label] = (12.2, level, colour)
+    low, high = floor - 3.5, max(y for _, y, _ in ends.values()) + 1.5
+    axes.set(xlim=(0, 19.5), ylim=(low, high), xticks=range(0, 13, 2))
+    label_ends(axes, {name: (12.4, y, colour) for name, (_, y, colour) in ends.items()}, gap=(high - low) / 14)
+
+
+def _photograph(results: Results, method: str) -> np.ndarray:
+    patches = results[f"photograph/picture/{method}"].astype(float)
+    return np.asarray(picture_of(jnp.asarray(patches.reshape(-1, patches.shape[-1])), patches.shape[1]))
+
+
+def picture_digits(results: Results, method: str) -> np.ndarray:
+    """Eight digits as a picture of two rows of four, with a line of black between."""
+    digits = results[f"digits/picture/{method}"].astype(float)
+    framed = np.pad(digits.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
+    return np.asarray(picture_of(jnp.asarray(framed.reshape(len(digits), 100)), 4))
+
+
+def table(results: Results) -> Table:
+    """PSNR with its interval, the median patch, and the time per patch of a compiled batch of 256, by method."""
+    shown = Table(
+        "method", title="PSNR in dB, 95 % interval; the median patch; time per patch in a batch of 256, compiled before"
+    )
+    for data in DATA:
+        shown.add_column(data, justify="right")
+        shown.add_column("median", justify="right")
+    shown.add_column("time", justify="right")
+    for method in ORDER:
+        cells = []
+        for data in DATA:
+            errors = results[f"{data}/errors/{method}"]
+            low, high = psnr_interval(errors, results[f"{data}/blocks"])
+            cells += [f"{psnr(errors):.2f}  [{low:.2f}, {high:.2f}]", f"{psnr(np.median(errors)):.1f}"]
+        shown.add_row(method, *cells, f"{1e6 * float(results[f'photograph/seconds/{method}']):,.1f} µs")
+    return shown

@@ -1,0 +1,440 @@
+"""Theorems: the constructed Transformer is the solver, at every layer, on every prefix, with its derivatives."""
+
+from functools import cache, partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxl2o.constructions import BOUND, CONSTRUCTIONS
+from jaxl2o.constructions.construction import Head, LayerSpec, Mlp, fill, gap
+from jaxl2o.constructions.gradient_descent import gradient_descent, preconditioned_gradient_descent
+from jaxl2o.constructions.learner import constrained_learner
+from jaxl2o.constructions.sparse_recovery import largest_score, lista_vm, lista_vm_known_support, lista_vm_linear_read_out
+from jaxl2o.models.canonical import merge
+from jaxl2o.models.encoding import Tokens
+from jaxl2o.models.layout import Layout
+from jaxl2o.models.learner import transformer_learner
+from jaxl2o.models.transformer import Transformer
+from jaxl2o.solvers.unroll import unroll
+from jaxl2o.solvers.varying import VaryingLayers
+from jaxl2o.types import Prompt
+
+SEEDS = st.integers(0, 2**31 - 1)
+THEOREMS = pytest.mark.parametrize("name", CONSTRUCTIONS)
+
+
+def draw_layers(rng, depth: int, d: int, batch: tuple[int, ...] = ()) -> VaryingLayers:
+    """M with independent N(0, 1/d) entries, thresholds uniform in [0, 0.2]."""
+    matrix = rng.normal(size=(*batch, depth, d, d)) / np.sqrt(d)
+    return VaryingLayers(jnp.asarray(matrix, dtype=float), jnp.asarray(rng.uniform(0.0, 0.2, (*batch, depth)), dtype=float))
+
+
+def soft(u, threshold):
+    """sign(u) max(|u| - threshold, 0)."""
+    return np.sign(u) * np.maximum(np.abs(u) - threshold, 0.0)
+
+
+# --- the table of the library -------------------------------------------------------------------------------------------
+
+PROMPTS = 32
+
+
+@cache
+def theorem(name: str):
+    """A construction of the table, and its compiled gap: (params, prompts) -> (PROMPTS,)."""
+    construction = CONSTRUCTIONS[name]()
+    return construction, jax.jit(lambda params, prompts: jax.vmap(partial(gap, construction._replace(params=params)))(prompts))
+
+
+def domain(construction) -> Prompt:
+    """Prompts of the theorem's domain, that start at zero."""
+    prompts = jax.vmap(construction.sample)(jax.random.split(jax.random.key(7), PROMPTS))
+    return prompts._replace(start=jnp.zeros((PROMPTS, prompts.x.shape[-1])))
+
+
+@THEOREMS
+def test_the_transformer_is_the_solver(name):
+    """read(stream after layer t) = answer(iterate after step s) for all (s, t) of the claim, on the theorem's domain."""
+    construction, gaps = theorem(name)
+    assert gaps(construction.params, domain(construction)).max() <= max(1e-12, construction.tolerance)
+
+
+@THEOREMS
+@given(seed=SEEDS)
+def test_any_start_and_any_used_rows(name, seed):
+    """The equality holds from any start, and wherever the unused rows stand: nowhere, everywhere, at the end, in between."""
+    construction, gaps = theorem(name)
+    _, n, d = (shape := jax.eval_shape(partial(domain, construction)).x.shape)
+    m = jax.eval_shape(construction.sample, jax.random.key(0)).x_query.shape[0]
+    rng = np.random.default_rng(seed)
+    used = rng.random((PROMPTS, n)) < rng.random((PROMPTS, 1))
+    used[0], used[1], used[2] = True, False, np.arange(n) < n // 2
+    prompts = jax.tree.map(
+        jnp.asarray,
+        Prompt(
+            x=rng.normal(size=shape) * used[:, :, None],
+            y=rng.normal(size=(PROMPTS, n)) * used,
+            x_query=rng.normal(size=(PROMPTS, m, d)),
+            used=used,
+            start=rng.normal(size=(PROMPTS, d)),
+        ),
+    )
+    assert gaps(construction.params, prompts).max() <= max(1e-12, construction.tolerance)
+
+
+@THEOREMS
+def test_no_leaf_is_idle(name):
+    """The theorem holds at its parameters alone: relative noise of 1e-3 on any one leaf opens a gap above 1e-6."""
+    construction, gaps = theorem(name)
+    leaves, tree = jax.tree.flatten(construction.params)
+    for index, leaf in enumerate(leaves):
+        noise = 1e-3 * np.random.default_rng(index).normal(size=leaf.shape)
+        moved = leaf + noise * (leaf if leaf.any() else 1.0)
+        noisy = tree.unflatten([*leaves[:index], moved, *leaves[index + 1 :]])
+        assert gaps(noisy, domain(construction)).max() > 1e-6
+
+
+@pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
+@THEOREMS
+def test_a_theorem_is_a_parameter_tree_of_the_module(name, x64):
+    """Constructed parameters have the names, shapes and dtypes of `Transformer.init`, at either precision."""
+
+    def trees():
+        construction, key = CONSTRUCTIONS[name](), jax.random.key(0)
+        tokens = construction.encoding.tokens(construction.sample(key))
+        return construction.params, Transformer(construction.config).init(key, tokens)["params"]
+
+    with jax.enable_x64(x64):
+        ours, theirs = jax.eval_shape(trees)
+    chex.assert_trees_all_equal_shapes_and_dtypes(ours, theirs)
+    assert {leaf.dtype for leaf in jax.tree.leaves(ours)} == {jnp.dtype("float64" if x64 else "float32")}
+
+
+# --- LISTA-VM in full ---------------------------------------------------------------------------------------------------
+
+D, DEPTH, LONG = 20, 12, 40
+LAWS = pytest.mark.parametrize(("law", "noise"), [(law, noise) for law in ("gaussian", "rademacher") for noise in (0.0, 0.2)])
+
+
+def draw_prompt(rng, law: str, noise: float) -> Prompt:
+    """40 examples of y = <x, beta> + noise and one query, with three coefficients from N(0, 1)."""
+    shape = (LONG + 1, D)
+    rows = rng.normal(size=shape) if law == "gaussian" else rng.choice([-1.0, 1.0], size=shape)
+    beta = np.where(rng.permutation(D) < 3, rng.normal(size=D), 0.0)
+    return Prompt.of(rows[:LONG], rows[:LONG] @ beta + noise * rng.normal(size=LONG), rows[LONG:])
+
+
+@jax.jit
+def gap_and_score(layers: VaryingLayers, prompt: Prompt, bound):
+    """The gap of LISTA-VM with this mask constant, and the largest score on the prompt."""
+    return gap(lista_vm(layers, bound=bound), prompt), largest_score(layers, prompt)
+
+
+def textbook_lista_vm(layers: VaryingLayers, x, y):
+    """w <- S_theta(w - M sum_{j<k} x_j (<x_j, w> - y_j) / (2k + 1)) from zero, for every prefix k: (n+1, T+1, d)."""
+    matrix, threshold, x, y = (np.asarray(value) for value in (*layers, x, y))
+    (n, d), depth = x.shape, len(threshold)
+    iterates = np.zeros((n + 1, depth + 1, d))
+    for k in range(n + 1):
+        for t in range(depth):
+            w, total = iterates[k, t], np.zeros(d)
+            for j in range(k):
+                total += x[j] * (x[j] @ w - y[j])
+            iterates[k, t + 1] = soft(w - matrix[t] @ total / (2 * k + 1), threshold[t])
+    return iterates
+
+
+@LAWS
+@given(seed=SEEDS)
+def test_lista_vm_in_full(law, noise, seed):
+    """12 layers run LISTA-VM on all prefixes up to 40, for random M and theta, as soon as B >= max |<w_t, x_j>|."""
+    rng = np.random.default_rng(seed)
+    layers, prompt = draw_layers(rng, DEPTH, D), draw_prompt(rng, law, noise)
+    _, score = gap_and_score(layers, prompt, 1.0)
+    exact, _ = gap_and_score(layers, prompt, 2.0 * score)
+    assert exact <= 1e-12
+
+
+@LAWS
+def test_lista_vm_in_full_in_single_precision(law, noise):
+    """The same in float32, to 1e-4."""
+    with jax.enable_x64(False), jax.default_matmul_precision("highest"):
+        for seed in range(5):
+            rng = np.random.default_rng(seed)
+            layers, prompt = draw_layers(rng, DEPTH, D), draw_prompt(rng, law, noise)
+            _, score = gap_and_score(layers, prompt, jnp.ones(()))
+            exact, _ = gap_and_score(layers, prompt, 2.0 * score)
+            assert exact.dtype == jnp.float32
+            assert exact <= 1e-4
+
+
+@LAWS
+def test_the_mask_constant_is_sharp(law, noise):
+    """Exact from B = max |<w_t^k, x_j>| on, over prefixes k, steps t < T and asking tokens j <= k; broken at half of it."""
+    rng = np.random.default_rng(1)
+    layers, prompt = draw_layers(rng, DEPTH, D), draw_prompt(rng, law, noise)
+    iterates = textbook_lista_vm(layers, prompt.x, prompt.y)
+    scores = np.abs(np.einsum("ktd,jd->ktj", iterates, np.concatenate([prompt.x, prompt.x_query])))
+    heard = max(scores[k, :DEPTH, : k + 1].max() for k in range(LONG + 1))
+    exact, score = gap_and_score(layers, prompt, (1.0 + 1e-9) * heard)
+    broken, _ = gap_and_score(layers, prompt, 0.5 * heard)
+    assert exact <= 1e-12
+    assert broken > 1e-3
+    assert heard <= score
+    np.testing.assert_allclose(score, scores.max(), rtol=1e-10)
+
+
+# --- read-outs, heads and support of LISTA-VM -----------------------------------------------------------------------------
+
+
+def any_prompt(n: int, d: int, m: int, seed: int = 0) -> Prompt:
+    """n examples and m queries from N(0, 1)."""
+    rng = np.random.default_rng(seed)
+    return Prompt.of(rng.normal(size=(n, d)), rng.normal(size=n), rng.normal(size=(m, d)))
+
+
+def learner_of(name: str):
+    """The learner of a construction of the table; its parameters; its LISTA-VM."""
+    construction, _ = theorem(name)
+    return transformer_learner(construction.config, construction.encoding), construction.params, construction.solver.layers
+
+
+@pytest.mark.parametrize("name", ["lista-vm", "lista-vm-factored", "lista-vm-known-support"])
+def test_prefixes_are_the_textbooks(name):
+    """One pass answers <x_k, w_t^k> for every prefix k and layer t, with w_t^k by the paper's formula."""
+    learner, params, layers = learner_of(name)
+    prompt = any_prompt(n=20, d=10, m=1)
+    iterates = textbook_lista_vm(layers, prompt.x, prompt.y)
+    expected = np.einsum("ktd,kd->tk", iterates, np.concatenate([prompt.x, prompt.x_query]))
+    answers = learner.prefixes(params, prompt)
+    assert np.abs(answers - expected).max() <= 1e-13 * np.abs(expected).max()
+
+
+def test_a_linear_read_out_serves_one_length():
+    """After one layer more the linear read-out says (2n + 1) / (2k + 1) <x_k, w_T^k> on prefix k: exact for k = n alone."""
+    learner, params, layers = learner_of("lista-vm-linear-read-out")
+    prompt = any_prompt(n=20, d=10, m=1)
+    iterates = textbook_lista_vm(layers, prompt.x, prompt.y)[:, -1]
+    expected = np.einsum("kd,kd->k", iterates, np.concatenate([prompt.x, prompt.x_query]))
+    answers = learner.prefixes(params, prompt)[-1] / (41.0 / (2.0 * np.arange(21) + 1.0))
+    assert np.abs(answers - expected).max() <= 1e-12 * np.abs(expected).max()
+    np.testing.assert_allclose(learner.predict(params, prompt)[-1], expected[-1:], rtol=1e-11)
+
+
+def test_a_known_support_is_never_left():
+    """Coordinates outside the support are exactly zero in every token that asks, at every layer; those inside move."""
+    construction, _ = theorem("lista-vm-known-support")
+    tokens = construction.encoding.tokens(any_prompt(n=20, d=10, m=1))
+    stream = Transformer(construction.config).apply({"params": construction.params}, tokens)
+    asking = np.asarray(stream.residual[:, ::2, construction.encoding.layout.slice("w")])
+    assert (asking[..., 5:] == 0.0).all()
+    assert (asking[1:, 1:, :5] != 0.0).any(axis=(0, 1)).all()
+
+
+def test_factored_heads_merge_to_merged_ones():
+    """query key' and value output of the factored fill are the merged fill, entry by entry; spare dimensions are idle."""
+    (merged, _), (factored, _) = theorem("lista-vm"), theorem("lista-vm-factored")
+    spacious = lista_vm(factored.solver.layers, bound=BOUND, head_dim=15)
+    assert (factored.config.head_dim, spacious.config.head_dim) == (11, 15)
+    for construction in (factored, spacious):
+        config, params = merge(construction.config, construction.params)
+        assert config == merged.config
+        chex.assert_trees_all_equal(params, merged.params)
+
+
+def test_a_head_below_the_rank_is_refused():
+    """The score <w, x> - B s s has rank d + 1, which no smaller head can hold."""
+    with pytest.raises(ValueError, match="dimension 10 cannot hold rank 11"):
+        lista_vm(theorem("lista-vm")[0].solver.layers, head_dim=10)
+
+
+def test_one_token_serves_all_queries():
+    """With a quadratic read-out m queries in one token are m prompts of one query; without queries the answer is w_t."""
+    learner, params, layers = learner_of("lista-vm")
+    prompt = any_prompt(n=20, d=10, m=3)
+    expected = textbook_lista_vm(layers, prompt.x, prompt.y)[-1]
+    scale = np.abs(expected).max()
+    iterates = learner.predict(params, prompt._replace(x_query=None))
+    alone = jax.vmap(lambda query: learner.predict(params, prompt._replace(x_query=query[None])))(prompt.x_query)
+    chex.assert_trees_all_close(iterates, expected, atol=1e-13 * scale)
+    chex.assert_trees_all_close(learner.predict(params, prompt), alone[..., 0].T, atol=1e-13 * scale)
+    chex.assert_trees_all_close(learner.predict(params, prompt), expected @ prompt.x_query.T, atol=1e-12 * scale)
+
+
+# --- families: hyper-parameters -> construction -------------------------------------------------------------------------
+
+SIZE, STEPS, N, M, BATCH = 4, 2, 6, 2, 16
+SUPPORT = np.array([True, False, True, False])
+
+
+def textbook_gradient_descent(preconditioner, prompt: Prompt):
+    """<x, w_t> for w <- w - P sum_j x_j (<x_j, w> - y_j) / n, from zero: (T+1, m)."""
+    x, y, iterates = np.asarray(prompt.x), np.asarray(prompt.y), [np.zeros(SIZE)]
+    for _ in range(STEPS):
+        gradient = sum(x[j] * (x[j] @ iterates[-1] - y[j]) for j in range(N)) / N
+        iterates.append(iterates[-1] - preconditioner @ gradient)
+    return np.stack(iterates) @ np.asarray(prompt.x_query).T
+
+
+def textbook_quadratic(layers: VaryingLayers, prompt: Prompt):
+    """<x, w_t> for LISTA-VM's iterates on all examples: (T+1, m)."""
+    return textbook_lista_vm(layers, prompt.x, prompt.y)[-1] @ np.asarray(prompt.x_query).T
+
+
+def draw_varying(rng) -> VaryingLayers:
+    """Sixteen LISTA-VMs."""
+    return draw_layers(rng, STEPS, SIZE, (BATCH,))
+
+
+# name -> (theta -> construction, generator -> 16 thetas, (theta, prompt) -> the answers at the claim's layers)
+FAMILIES = {
+    "gradient-descent": (
+        partial(gradient_descent, SIZE, STEPS),
+        lambda rng: rng.uniform(0.05, 0.5, BATCH),
+        lambda step_size, prompt: textbook_gradient_descent(step_size * np.eye(SIZE), prompt),
+    ),
+    "preconditioned-gradient-descent": (
+        partial(preconditioned_gradient_descent, STEPS),
+        lambda rng: 0.3 * rng.normal(size=(BATCH, SIZE, SIZE)),
+        textbook_gradient_descent,
+    ),
+    "lista-vm": (lista_vm, draw_varying, textbook_quadratic),
+    "lista-vm-factored": (partial(lista_vm, head_dim=SIZE + 1), draw_varying, textbook_quadratic),
+    "lista-vm-known-support": (
+        lambda layers: lista_vm_known_support(layers, jnp.asarray(SUPPORT)),
+        draw_varying,
+        lambda layers, prompt: textbook_quadratic(layers._replace(matrix=layers.matrix * SUPPORT[:, None]), prompt),
+    ),
+    "lista-vm-linear-read-out": (
+        lambda layers: lista_vm_linear_read_out(layers, n=N),
+        draw_varying,
+        lambda layers, prompt: textbook_quadratic(layers, prompt)[-1:],
+    ),
+}
+EVERY_FAMILY = pytest.mark.parametrize("name", FAMILIES)
+
+
+@cache
+def run_family(name: str):
+    """Sixteen thetas, and at each by vmap: the Transformer's answers where the theorem claims something; the gradients in
+    theta of a sum of them, through the parameters and through the solver."""
+    family, draw, _ = FAMILIES[name]
+    learner = constrained_learner(family, lambda key, prompt: None)
+    prompt = any_prompt(N, SIZE, M)
+
+    def weigh(answers):
+        return jnp.sum(answers * jnp.cos(jnp.arange(answers.size)).reshape(answers.shape)), answers
+
+    def network(theta):
+        return weigh(learner.predict(theta, prompt)[jnp.asarray([layer for _, layer in family(theta).at])])
+
+    def solver(theta):
+        construction = family(theta)
+        iterates = unroll(construction.solver, prompt, STEPS)[jnp.asarray([step for step, _ in construction.at])]
+        return weigh(jax.vmap(construction.answer, in_axes=(0, None))(iterates, prompt))
+
+    def run(theta):
+        through_network, answers = jax.grad(network, has_aux=True)(theta)
+        return answers, through_network, jax.grad(solver, has_aux=True)(theta)[0]
+
+    thetas = jax.tree.map(jnp.asarray, draw(np.random.default_rng(3)))
+    return thetas, *jax.jit(jax.vmap(run))(thetas)
+
+
+def test_every_theorem_has_a_family():
+    """The two tables hold the same theorems."""
+    assert FAMILIES.keys() == CONSTRUCTIONS.keys()
+
+
+@EVERY_FAMILY
+def test_vmap_over_hyper_parameters(name):
+    """Sixteen theorems at once, by vmap over theta, are the paper's formulas at each theta by itself."""
+    thetas, answers, _, _ = run_family(name)
+    textbook = FAMILIES[name][2]
+    for index in range(BATCH):
+        theta = jax.tree.map(lambda leaf, index=index: np.asarray(leaf[index]), thetas)
+        np.testing.assert_allclose(answers[index], textbook(theta, any_prompt(N, SIZE, M)), rtol=1e-12, atol=1e-12)
+
+
+@EVERY_FAMILY
+def test_the_gradient_through_the_parameters_is_the_gradient_through_the_solver(name):
+    """d/dtheta of the Transformer's answers = d/dtheta of the solver's answers, to 1e-10."""
+    _, _, through_network, through_solver = run_family(name)
+    for a, b in zip(jax.tree.leaves(through_network), jax.tree.leaves(through_solver), strict=True):
+        size = jnp.abs(b).reshape(BATCH, -1).max(axis=1)
+        assert jnp.median(size) > 1e-2
+        assert (jnp.abs(a - b).reshape(BATCH, -1).max(axis=1) <= 1e-10 * jnp.maximum(size, 1e-3)).all()
+
+
+@pytest.mark.parametrize("name", ["gradient-descent", "lista-vm", "lista-vm-linear-read-out"])
+def test_no_examples(name):
+    """With n = 0 the Transformer answers what the solver answers from its start, a finite number."""
+    family, draw, _ = FAMILIES[name]
+    theta = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), draw(np.random.default_rng(5)))
+    empty = Prompt.of(np.zeros((0, SIZE)), np.zeros(0), np.ones((1, SIZE)), start=jnp.ones(SIZE))
+    assert jax.jit(lambda theta: gap(family(theta), empty))(theta) <= 1e-12
+
+
+# --- filling --------------------------------------------------------------------------------------------------------------
+
+SLOTS, UNITS, TOKENS = Layout((("a", 2), ("b", 3))), Layout((("u", 4),)), 5
+
+
+def random_layer(seed: int, heads: int, hidden: bool) -> LayerSpec:
+    """A layer of random blocks."""
+    rng = np.random.default_rng(seed)
+
+    def block(*shape):
+        return jnp.asarray(0.3 * rng.normal(size=shape))
+
+    return LayerSpec(
+        heads=tuple(Head(SLOTS.matrix(a__b=block(2, 3)), SLOTS.matrix(b__a=block(3, 2))) for _ in range(heads)),
+        mlp=Mlp(SLOTS.to(UNITS, b__u=block(3, 4)), UNITS.to(SLOTS, u__b=block(4, 3))) if hidden else None,
+    )
+
+
+def textbook_layer(layer: LayerSpec, attention: str, z):
+    """z_i + sum over heads and j <= i of weight(z_i S z_j') z_j W, and to this, if there is an MLP, relu(z U) V."""
+    mixed = z.copy()
+    for i in range(TOKENS):
+        for head in layer.heads:
+            scores = np.array([z[i] @ np.asarray(head.score.dense) @ z[j] for j in range(i + 1)])
+            weights = {
+                "linear": scores / (i + 1),
+                "relu": np.maximum(scores, 0.0) / (i + 1),
+                "softmax": np.exp(scores) / np.exp(scores).sum(),
+            }[attention]
+            for j in range(i + 1):
+                mixed[i] += weights[j] * z[j] @ np.asarray(head.write.dense)
+    if layer.mlp is None:
+        return mixed
+    return mixed + np.maximum(mixed @ np.asarray(layer.mlp.up.dense), 0.0) @ np.asarray(layer.mlp.down.dense)
+
+
+@pytest.mark.parametrize(("attention", "head_dim"), [("linear", 0), ("relu", 3), ("softmax", 3)])
+def test_a_filled_block_is_what_its_matrices_say(attention, head_dim):
+    """Unlike layers, padded with zeros, do what their blocks say; a block with `repeats` is the block written out."""
+    block = [random_layer(0, heads=2, hidden=True), random_layer(1, heads=1, hidden=False)]
+    first = np.random.default_rng(0).normal(size=(TOKENS, SLOTS.width))
+    mask = jnp.tril(jnp.ones((TOKENS, TOKENS), dtype=bool))
+    tokens = Tokens(jnp.asarray(first), mask, 1.0 / jnp.arange(1.0, TOKENS + 1.0), jnp.arange(TOKENS))
+    expected = [first]
+    for layer in block * 3:
+        expected.append(textbook_layer(layer, attention, expected[-1]))
+    looped, looped_params = fill(SLOTS.width, attention, block, repeats=3, head_dim=head_dim)
+    deep, deep_params = fill(SLOTS.width, attention, block * 3, head_dim=head_dim)
+    assert (looped.depth, looped.repeats, deep.depth, deep.repeats) == (2, 3, 6, 1)
+    for config, params in ((looped, looped_params), (deep, deep_params)):
+        stream = Transformer(config).apply({"params": params}, tokens)
+        np.testing.assert_allclose(stream.residual, np.stack(expected), rtol=1e-12, atol=1e-13)
+
+
+def test_no_layers_are_refused():
+    """A construction has at least one layer."""
+    with pytest.raises(ValueError, match="at least one"):
+        fill(SLOTS.width, "linear", [])
