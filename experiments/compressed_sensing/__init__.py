@@ -55,11 +55,11 @@ class Config:
     """
 
     n: int = 32
-    depth: int = 8
+    depth: int = 12
     steps: int = 4000
     batch: int = 128
     rate: float = 1e-2
-    transformer_steps: int = 150
+    transformer_steps: int = 80
     transformer_batch: int = 32
     transformer_rate: float = 2e-5
     tuning_patches: int = 1024

@@ -69,7 +69,7 @@ def preconditioner(prior: Prior) -> Float[Array, "d d"]:
 
 
 def learned_lista_vm(prior: Prior, depth: int) -> tuple[Learner, Callable[[VaryingLayers], VaryingLayers]]:
-    """LISTA-VM, and how its raw parameters become its layers: M is learned in units of the coefficients' deviations, M_ij = s_i A_ij s_j."""
+    """LISTA-VM, and how raw parameters A become its layers: M is learned in units of the deviations, M_ij = s_i A_ij s_j."""
     matrix = preconditioner(prior)
     unit = prior.scale[:, None] * prior.scale[None, :]
     unit = unit * jnp.max((matrix / unit)[1:, 1:])

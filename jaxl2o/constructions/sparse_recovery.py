@@ -27,7 +27,7 @@ from jaxl2o.types import Key, Prompt, ScalarLike, design_matrix, prefixes, queri
 REFERENCE = "Liu et al. 2025, Theorem 4.1 (arXiv:2410.13981)"
 
 
-def lista_vm(layers: VaryingLayers, n: int = 20, bound: ScalarLike = 1e4, head_dim: int = 0) -> Construction:
+def lista_vm(layers: VaryingLayers, n: int = 20, bound: ScalarLike = 1e6, head_dim: int = 0) -> Construction:
     """Layer t of a causal ReLU decoder is step t of LISTA-VM, for every prefix; quadratic read-out <x, w>.
 
     Liu et al. 2025, Theorem 4.1 (arXiv:2410.13981). Slots of a token: x, y, the iterate w, and s, which is 1 on tokens that
@@ -63,13 +63,13 @@ def lista_vm(layers: VaryingLayers, n: int = 20, bound: ScalarLike = 1e4, head_d
 
 
 def lista_vm_known_support(
-    layers: VaryingLayers, support: Bool[Array, " d"], n: int = 20, bound: ScalarLike = 1e4
+    layers: VaryingLayers, support: Bool[Array, " d"], n: int = 20, bound: ScalarLike = 1e6
 ) -> Construction:
     """LISTA-VM that never leaves a known support: rows of M outside it are zero. Liu et al. 2025, after Theorem 5.1."""
     return lista_vm(varying.known_support(layers, support), n, bound)
 
 
-def lista_vm_linear_read_out(layers: VaryingLayers, n: int, bound: ScalarLike = 1e4) -> Construction:
+def lista_vm_linear_read_out(layers: VaryingLayers, n: int, bound: ScalarLike = 1e6) -> Construction:
     """LISTA-VM with a linear read-out: one attention layer more, which multiplies the iterate with the query.
 
     <x, w> is bilinear in the stream, so a linear read-out cannot form it; attention can. In the last layer four heads with

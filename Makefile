@@ -1,0 +1,27 @@
+# Two commands do everything on a machine that has Python >= 3.11, make and pip.
+#   make demo   install into .venv and run the main job: real pictures from half as many measurements as pixels
+#   make test   install into .venv and run the test suite
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: .venv/experiments.stamp
+	$(BIN)/python -m experiments compressed_sensing --preset quick
+
+test: .venv/test.stamp
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+.venv/%.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) -e '.[$*]'
+	touch $@
+
+clean:
+	rm -rf .venv runs build dist *.egg-info
