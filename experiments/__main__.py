@@ -36,13 +36,22 @@ def list_experiments(console: Console) -> None:
 
 def main(arguments: list[str], console: Console) -> None:
     """Parse the command and run it; raises `InputError` for what is unknown."""
-    parser = argparse.ArgumentParser(prog="python -m experiments", description="Run an experiment, or list them all.")
-    parser.add_argument("name", help="an experiment, or 'list'")
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments",
+        description="Run an experiment, or list them all.",
+        epilog="`python -m experiments NAME --help` shows the values of its presets, each of which is a flag.",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", nargs="?", help="an experiment, or 'list'")
     parser.add_argument("--preset", default="quick", help="smoke, quick, cpu or paper (default: quick)")
     parser.add_argument("--fresh", action="store_true", help="start over, even if the run is finished")
     parser.add_argument("--keep", action="store_true", help="copy the finished results to experiments/results")
     parser.add_argument("--root", type=Path, default=Path("runs"), help="where runs live (default: runs)")
     known, rest = parser.parse_known_args(arguments)
+    if known.name is None:
+        parser.print_help()
+        return
     name = nearest("experiment", known.name.replace("-", "_"), (*common.EXPERIMENTS, "list"))
     if name == "list":
         list_experiments(console)

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 from experiments.common import Claim, Results, Run
 from experiments.figures import COLOURS
+from jaxl2o.checks import require
 from jaxl2o.constructions import CONSTRUCTIONS, random_varying_layers
 from jaxl2o.constructions.construction import Construction, gap_by_layer
 from jaxl2o.constructions.sparse_recovery import largest_score, lista_vm
@@ -36,13 +37,18 @@ LAWS = {"Gaussian": isotropic, "Rademacher": rademacher}
 
 @dataclass(frozen=True)
 class Config:
-    """n: examples of a LISTA-VM prompt.  d: features.  depth: layers.  prompts: for each law and noise.  noise: deviation."""
+    """The sizes of LISTA-VM in full, and how many prompts are tried."""
 
-    n: int = 40
-    d: int = 20
-    depth: int = 12
-    prompts: int = 32
-    noise: float = 0.2
+    n: int = 40  # examples of a prompt; every prefix is compared
+    d: int = 20  # features
+    depth: int = 12  # layers
+    prompts: int = 32  # for each construction, law and noise
+    noise: float = 0.2  # deviation of the noise in the labels; runs without noise are made too
+
+    def __post_init__(self) -> None:
+        for name in ("n", "d", "depth", "prompts"):
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")
+        require(self.d >= 3, f"d is {self.d}; signals have 3 non-zero coefficients, so d must be at least 3.")
 
 
 PRESETS = {"smoke": Config(n=10, d=8, depth=6, prompts=4), "quick": Config()}

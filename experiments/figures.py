@@ -14,13 +14,27 @@ COLOURS = {
 }
 
 
-def label_ends(axes: Axes, ends: dict[str, tuple[float, float, str]], gap: float) -> None:
-    """Write each name right of its line's end, (x, y, colour), moved apart so that no two are closer than `gap` in y."""
-    placed = float("-inf")
-    for name, (x, y, colour) in sorted(ends.items(), key=lambda item: item[1][1]):
-        placed = max(y, placed + gap)
+def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], gap: float) -> None:
+    """Write each name right of the axes at its line's end, (y, colour), moved apart so that no two are closer than `gap`."""
+    names = sorted(ends, key=lambda name: ends[name][0])
+    places = [ends[name][0] for name in names]
+    for _ in range(200):
+        for lower in range(len(places) - 1):
+            short = gap - (places[lower + 1] - places[lower])
+            if short > 0:
+                places[lower] -= short / 2
+                places[lower + 1] += short / 2
+    right = axes.get_xlim()[1]
+    for name, place in zip(names, places, strict=True):
         axes.annotate(
-            name, (x, y), xytext=(x, placed), textcoords="data", color=colour, fontsize=8, va="center", annotation_clip=False
+            name,
+            xy=(right, ends[name][0]),
+            xytext=(right * 1.05, place),
+            color=ends[name][1],
+            fontsize=8,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": ends[name][1], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
         )
 
 

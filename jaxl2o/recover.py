@@ -58,4 +58,4 @@ def recover(x: Any, y: Any, method: str | Method = "lasso") -> Float[np.ndarray,
 def _root_mean_square(values: Float[np.ndarray, "n *rest"]) -> Float[np.ndarray, "*rest"]:
     largest = np.max(np.abs(values), axis=0, initial=0.0)
     safe = np.where(largest > 0, largest, 1.0)
-    return largest * np.sqrt(np.sum((values / safe) ** 2, axis=0) / max(len(values), 1))
+    return np.asarray(largest * np.sqrt(np.sum((values / safe) ** 2, axis=0) / max(len(values), 1)))

@@ -32,6 +32,7 @@ from experiments.compressed_sensing.figure import plot as plot
 from experiments.compressed_sensing.figure import table as table
 from experiments.compressed_sensing.methods import SEED, Method
 from experiments.compressed_sensing.pictures import DATA, Pictures, psnr, psnr_interval
+from jaxl2o.checks import require
 from jaxl2o.tasks.images import Camera, measure
 from jaxl2o.training import metrics
 from jaxl2o.training.loop import Recipe, start
@@ -46,28 +47,27 @@ CANDIDATES = ("LISTA-VM", "LISTA-VM longer", "Transformer trained")
 
 @dataclass(frozen=True)
 class Config:
-    """What a run's sizes are.
+    """The sizes of a run."""
 
-    n: measurements of the 64 pixels.  depth: layers.  steps, batch, rate: of LISTA-VM and LISTA-CP; Adam, cosine to zero.
-    transformer_steps, transformer_batch, transformer_rate: of training the filled Transformer on.
-    tuning_patches: training patches on which penalties and the best method are chosen.
-    test_patches: the first so many of each data set; 0 is all.
-    """
+    n: int = 32  # measurements of the 64 pixels
+    depth: int = 12  # layers
+    steps: int = 4000  # of training LISTA-VM and LISTA-CP
+    batch: int = 128  # patches a step
+    rate: float = 1e-2  # Adam's, at first; cosine to zero
+    transformer_steps: int = 80  # of training the filled Transformer on
+    transformer_batch: int = 32  # patches a step
+    transformer_rate: float = 2e-5  # Adam's, at first; cosine to zero
+    tuning_patches: int = 1024  # training patches on which penalties and the best method are chosen
+    test_patches: int = 0  # the first so many of each data set; 0 is all
 
-    n: int = 32
-    depth: int = 12
-    steps: int = 4000
-    batch: int = 128
-    rate: float = 1e-2
-    transformer_steps: int = 80
-    transformer_batch: int = 32
-    transformer_rate: float = 2e-5
-    tuning_patches: int = 1024
-    test_patches: int = 0
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            least = 0 if name in ("test_patches", "rate", "transformer_rate") else 1
+            require(value >= least, f"{name} is {value}; it must be at least {least}.")
 
 
 PRESETS = {
-    "smoke": Config(depth=2, steps=50, batch=32, transformer_steps=4, transformer_batch=4, tuning_patches=64, test_patches=160),
+    "smoke": Config(depth=2, steps=60, batch=32, transformer_steps=4, transformer_batch=4, tuning_patches=64, test_patches=160),
     "quick": Config(),
 }
 
@@ -93,7 +93,7 @@ def compare(config: Config, run: Run, name: str, pictures: Pictures) -> Results:
             state = start(recipe, params, jax.random.key(seed))
             chunk_size = max(1, n_steps // 20)
             identity = {"n_steps": n_steps, "title": title}
-            return train_in(folder / title, recipe, state, n_steps, chunk_size, identity, report).params
+            return train_in(folder / title, recipe, state, n_steps, chunk_size, identity, report, checkpoint_every=5).params
 
     def decay(rate: float, n_steps: int) -> optax.Schedule:
         return optax.cosine_decay_schedule(rate, n_steps)
@@ -165,7 +165,7 @@ def same_time(folder: Path, slow: str, fast: str) -> int:
         slow_seconds = sum(chunk["seconds"] for chunk in metrics.read(folder / slow / "timing.jsonl"))
         chunks = metrics.read(folder / fast / "timing.jsonl")
         per_step = sum(chunk["seconds"] for chunk in chunks) / chunks[-1]["step"]
-        write_json(path, {"steps": max(20, round(slow_seconds / per_step))})
+        write_json(path, {"steps": 20 * max(1, round(slow_seconds / per_step / 20))})
     return json.loads(path.read_text(encoding="utf-8"))["steps"]
 
 

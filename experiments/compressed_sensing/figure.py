@@ -42,13 +42,13 @@ ORDER = (
     "Transformer trained",
 )
 ERROR_RANGE = 0.15  # grey values: white in the error pictures
-NOTE = f"below: |error|,\nwhite at {ERROR_RANGE}\nof the grey range"
+NOTE = f"|error|, white at\n{ERROR_RANGE} of the grey range"
 
 
 def plot(results: Results) -> Figure:
     """A part of the unseen photograph and some digits by every method, with errors; PSNR against layer or iteration."""
-    figure = plt.figure(figsize=(9.0, 8.6))
-    rows = figure.add_gridspec(3, 1, height_ratios=(2.05, 1.15, 1.5))
+    figure = plt.figure(figsize=(9.0, 7.7))
+    rows = figure.add_gridspec(3, 1, height_ratios=(3.9, 1.15, 2.6))
     photograph = rows[0].subgridspec(2, len(SHOWN), hspace=0.02, wspace=0.02)
     for column, (method, title) in enumerate(SHOWN.items()):
         picture, original = _photograph(results, method), _photograph(results, "original")
@@ -59,16 +59,7 @@ def plot(results: Results) -> Figure:
         below = figure.add_subplot(photograph[1, column])
         bare(below)
         if method == "original":
-            below.text(
-                1.0,
-                0.5,
-                f"error, |shown − original|,\nwhite at {ERROR_RANGE} of the range\n\n32 measurements\nof 64 pixels",
-                ha="right",
-                va="center",
-                transform=below.transAxes,
-                fontsize=8,
-                color=COLOURS["ink"],
-            )
+            below.text(0.95, 0.5, NOTE, ha="right", va="center", transform=below.transAxes, fontsize=8)
         else:
             below.imshow(np.abs(picture - original), cmap="magma", vmin=0, vmax=255 * ERROR_RANGE)
             whole = psnr(results[f"photograph/errors/{method}"])
@@ -82,7 +73,7 @@ def plot(results: Results) -> Figure:
             axes.set_xlabel(f"{psnr(results[f'digits/errors/{method}']):.2f} dB", fontsize=8)
         else:
             axes.set_ylabel("unseen digits", fontsize=8)
-    plots = rows[2].subgridspec(1, 2, wspace=0.1)
+    plots = rows[2].subgridspec(1, 2, wspace=0.12)
     for column, data in enumerate(DATA):
         axes = figure.add_subplot(plots[0, column])
         _curves(axes, results, data)
@@ -94,19 +85,22 @@ def plot(results: Results) -> Figure:
 
 
 def _curves(axes: Axes, results: Results, data: str) -> None:
-    floor = psnr(results[f"{data}/errors/mean patch"])
+    floor = psnr(results[f"{data}/errors/mean patch"]) - 3.0
     ends = {}
+    last = max(len(results[f"{data}/curve/{method}"]) for method in LINES) - 1
     for method, (colour, style, label) in LINES.items():
-        curve = 10.0 * np.log10(1.0 / results[f"{data}/curve/{method}"])
-        axes.plot(np.maximum(curve, floor - 3.0), color=colour, linestyle=style, marker="o", markersize=2.5)
-        ends[label] = (len(curve) - 0.8, float(max(curve[-1], floor - 3.0)), colour)
+        curve = np.maximum(10.0 * np.log10(1.0 / results[f"{data}/curve/{method}"]), floor)
+        axes.plot(curve, color=colour, linestyle=style, marker="o", markersize=2.5)
+        if curve[-1] == floor:
+            label += f", {10.0 * np.log10(1.0 / results[f'{data}/curve/{method}'][-1]):.0f} dB"
+        ends[label] = (float(curve[-1]), colour)
     for method, (colour, label) in LEVELS.items():
         level = psnr(results[f"{data}/errors/{method}"])
-        axes.axhline(level, color=colour, linewidth=1.2, linestyle=(0, (5, 2)))
-        ends[label] = (12.2, level, colour)
-    low, high = floor - 3.5, max(y for _, y, _ in ends.values()) + 1.5
-    axes.set(xlim=(0, 19.5), ylim=(low, high), xticks=range(0, 13, 2))
-    label_ends(axes, {name: (12.4, y, colour) for name, (_, y, colour) in ends.items()}, gap=(high - low) / 14)
+        axes.plot([0, last], [level, level], color=colour, linewidth=1.2, linestyle=(0, (5, 2)))
+        ends[label] = (level, colour)
+    low, high = floor - 0.5, max(y for y, _ in ends.values()) + 1.5
+    axes.set(xlim=(0, last), ylim=(low, high), xticks=range(0, last + 1, 2))
+    label_ends(axes, ends, gap=(high - low) / 13)
 
 
 def _photograph(results: Results, method: str) -> np.ndarray:
