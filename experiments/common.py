@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 import jaxl2o
 from jaxl2o.checks import InputError, require
@@ -210,7 +210,7 @@ def keep_results(folder: Path, target: Path) -> None:
 
 def table_of(claims: list[Claim]) -> Table:
     """The claims as a table: what was measured, beside what was expected."""
-    table = Table("claim", "measured", "95 % interval", "expected", "holds", title=None)
+    table = Table(Column("claim", no_wrap=True), "measured", "95 % interval", "expected", "holds")
     for claim in claims:
         interval = "" if claim.interval is None else f"{claim.interval[0]:.3g} … {claim.interval[1]:.3g}"
         expected = f"{claim.relation} {claim.expected:.3g}" + (f" ± {claim.tolerance:.2g}" if claim.tolerance else "")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ from jaxtyping import Array, Float
 
 from experiments.common import Claim, Results, Run, write_json
 from experiments.compressed_sensing import methods
+from experiments.compressed_sensing.figure import data_of
 from experiments.compressed_sensing.figure import plot as plot
 from experiments.compressed_sensing.figure import table as table
 from experiments.compressed_sensing.methods import SEED, Method
@@ -49,6 +51,7 @@ CANDIDATES = ("LISTA-VM", "LISTA-VM longer", "Transformer trained")
 class Config:
     """The sizes of a run."""
 
+    data: tuple[Literal["photograph", "digits"], ...] = ("photograph", "digits")  # which pictures
     n: int = 32  # measurements of the 64 pixels
     depth: int = 12  # layers
     steps: int = 4000  # of training LISTA-VM and LISTA-CP
@@ -62,21 +65,32 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            least = 0 if name in ("test_patches", "rate", "transformer_rate") else 1
-            require(value >= least, f"{name} is {value}; it must be at least {least}.")
+            if name != "data":
+                least = 0 if name in ("test_patches", "rate", "transformer_rate") else 1
+                require(value >= least, f"{name} is {value}; it must be at least {least}.")
+        require(len(self.data) > 0, "data is empty; choose photograph, digits, or both.")
 
 
 PRESETS = {
-    "smoke": Config(depth=2, steps=60, batch=32, transformer_steps=4, transformer_batch=4, tuning_patches=64, test_patches=160),
+    "smoke": Config(
+        data=("digits",),
+        depth=2,
+        steps=60,
+        batch=32,
+        transformer_steps=4,
+        transformer_batch=4,
+        tuning_patches=64,
+        test_patches=100,
+    ),
     "quick": Config(),
 }
 
 
 def run(config: Config, run: Run) -> Results:
-    """Train, tune and evaluate every method on both data sets."""
+    """Train, tune and evaluate every method on each data set."""
     results: Results = {}
-    for name, pictures in DATA.items():
-        results |= {f"{name}/{key}": value for key, value in compare(config, run, name, pictures()).items()}
+    for name in config.data:
+        results |= {f"{name}/{key}": value for key, value in compare(config, run, name, DATA[name]()).items()}
     return results
 
 
@@ -220,7 +234,8 @@ def shown(patches: Float[np.ndarray, "q d"], name: str, columns: int) -> np.ndar
 def claims(results: Results) -> list[Claim]:
     """Differences of PSNR on the unseen pictures, with bootstrap intervals; the best method was chosen on training patches."""
     found = []
-    for data, prefix in (("photograph", ""), ("digits", "digits-")):
+    for data in data_of(results):
+        prefix = "" if data == "photograph" else f"{data}-"
         blocks = results[f"{data}/blocks"]
         errors = {key.split("/")[-1]: value for key, value in results.items() if key.startswith(f"{data}/errors/")}
         tuned = {key.split("/")[-1]: float(value) for key, value in results.items() if key.startswith(f"{data}/tuning/")}

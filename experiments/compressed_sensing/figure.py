@@ -5,10 +5,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.compressed_sensing.pictures import DATA, psnr, psnr_interval
+from experiments.compressed_sensing.pictures import DATA, SIDE, psnr, psnr_interval
 from experiments.figures import COLOURS, bare, label_ends
 from jaxl2o.tasks.images import picture_of
 
@@ -45,43 +46,66 @@ ERROR_RANGE = 0.15  # grey values: white in the error pictures
 NOTE = f"|error|, white at\n{ERROR_RANGE} of the grey range"
 
 
+def data_of(results: Results) -> list[str]:
+    """The data sets that a run has, in the order of `DATA`."""
+    return [data for data in DATA if f"{data}/blocks" in results]
+
+
 def plot(results: Results) -> Figure:
     """A part of the unseen photograph and some digits by every method, with errors; PSNR against layer or iteration."""
-    figure = plt.figure(figsize=(9.0, 7.7))
-    rows = figure.add_gridspec(3, 1, height_ratios=(3.9, 1.15, 2.6))
-    photograph = rows[0].subgridspec(2, len(SHOWN), hspace=0.02, wspace=0.02)
-    for column, (method, title) in enumerate(SHOWN.items()):
-        picture, original = _photograph(results, method), _photograph(results, "original")
-        top = figure.add_subplot(photograph[0, column])
-        top.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        top.set_title(title, fontsize=8.5)
-        bare(top)
-        below = figure.add_subplot(photograph[1, column])
-        bare(below)
-        if method == "original":
-            below.text(0.95, 0.5, NOTE, ha="right", va="center", transform=below.transAxes, fontsize=8)
-        else:
-            below.imshow(np.abs(picture - original), cmap="magma", vmin=0, vmax=255 * ERROR_RANGE)
-            whole = psnr(results[f"photograph/errors/{method}"])
-            below.set_xlabel(f"{whole:.2f} dB on the whole picture", fontsize=8)
-    strip = rows[1].subgridspec(1, len(SHOWN), wspace=0.06)
-    for column, method in enumerate(SHOWN):
-        axes = figure.add_subplot(strip[0, column])
-        axes.imshow(picture_digits(results, method), cmap="gray", vmin=0, vmax=255)
-        bare(axes)
-        if method != "original":
-            axes.set_xlabel(f"{psnr(results[f'digits/errors/{method}']):.2f} dB", fontsize=8)
-        else:
-            axes.set_ylabel("unseen digits", fontsize=8)
-    plots = rows[2].subgridspec(1, 2, wspace=0.12)
-    for column, data in enumerate(DATA):
+    data = data_of(results)
+    heights = {"photograph": 3.9, "digits": 1.15, "curves": 2.6}
+    shown = [*data, "curves"]
+    figure = plt.figure(figsize=(9.0, sum(heights[row] for row in shown)))
+    rows = figure.add_gridspec(len(shown), 1, height_ratios=[heights[row] for row in shown])
+    for row, name in enumerate(data):
+        draw = _photograph if name == "photograph" else _digits
+        draw(figure, rows[row], results)
+    plots = rows[len(data)].subgridspec(1, 2, wspace=0.12)
+    for column, name in enumerate(data):
         axes = figure.add_subplot(plots[0, column])
-        _curves(axes, results, data)
-        axes.set_title("unseen photograph" if data == "photograph" else "unseen digits")
+        _curves(axes, results, name)
+        axes.set_title(f"unseen {name}")
         axes.set_xlabel("layer or iteration")
         if column == 0:
             axes.set_ylabel("PSNR, dB")
     return figure
+
+
+def _photograph(figure: Figure, place: SubplotSpec, results: Results) -> None:
+    grid = place.subgridspec(2, len(SHOWN), hspace=0.02, wspace=0.02)
+    pictures = {}
+    for method in SHOWN:
+        patches = results[f"photograph/picture/{method}"].astype(float)
+        pictures[method] = np.asarray(picture_of(jnp.asarray(patches.reshape(-1, patches.shape[-1])), patches.shape[1]))
+    for column, (method, title) in enumerate(SHOWN.items()):
+        top = figure.add_subplot(grid[0, column])
+        top.imshow(pictures[method], cmap="gray", vmin=0, vmax=255)
+        top.set_title(title, fontsize=8.5)
+        bare(top)
+        below = figure.add_subplot(grid[1, column])
+        bare(below)
+        if method == "original":
+            below.text(0.95, 0.5, NOTE, ha="right", va="center", transform=below.transAxes, fontsize=8)
+        else:
+            below.imshow(np.abs(pictures[method] - pictures["original"]), cmap="magma", vmin=0, vmax=255 * ERROR_RANGE)
+            below.set_xlabel(f"{psnr(results[f'photograph/errors/{method}']):.2f} dB on the whole picture", fontsize=8)
+
+
+def _digits(figure: Figure, place: SubplotSpec, results: Results) -> None:
+    grid = place.subgridspec(1, len(SHOWN), wspace=0.06)
+    for column, (method, title) in enumerate(SHOWN.items()):
+        digits = results[f"digits/picture/{method}"].astype(float)
+        framed = np.pad(digits.reshape(-1, SIDE, SIDE), ((0, 0), (1, 1), (1, 1))).reshape(len(digits), -1)
+        axes = figure.add_subplot(grid[0, column])
+        axes.imshow(np.asarray(picture_of(jnp.asarray(framed), 4)), cmap="gray", vmin=0, vmax=255)
+        bare(axes)
+        if "photograph/blocks" not in results:
+            axes.set_title(title, fontsize=8.5)
+        if method == "original":
+            axes.set_ylabel("unseen digits", fontsize=8)
+        else:
+            axes.set_xlabel(f"{psnr(results[f'digits/errors/{method}']):.2f} dB", fontsize=8)
 
 
 def _curves(axes: Axes, results: Results, data: str) -> None:
@@ -103,32 +127,20 @@ def _curves(axes: Axes, results: Results, data: str) -> None:
     label_ends(axes, ends, gap=(high - low) / 13)
 
 
-def _photograph(results: Results, method: str) -> np.ndarray:
-    patches = results[f"photograph/picture/{method}"].astype(float)
-    return np.asarray(picture_of(jnp.asarray(patches.reshape(-1, patches.shape[-1])), patches.shape[1]))
-
-
-def picture_digits(results: Results, method: str) -> np.ndarray:
-    """Eight digits as a picture of two rows of four, with a line of black between."""
-    digits = results[f"digits/picture/{method}"].astype(float)
-    framed = np.pad(digits.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
-    return np.asarray(picture_of(jnp.asarray(framed.reshape(len(digits), 100)), 4))
-
-
 def table(results: Results) -> Table:
     """PSNR with its interval, the median patch, and the time per patch of a compiled batch of 256, by method."""
     shown = Table(
         "method", title="PSNR in dB, 95 % interval; the median patch; time per patch in a batch of 256, compiled before"
     )
-    for data in DATA:
+    for data in data_of(results):
         shown.add_column(data, justify="right")
         shown.add_column("median", justify="right")
     shown.add_column("time", justify="right")
     for method in ORDER:
         cells = []
-        for data in DATA:
+        for data in data_of(results):
             errors = results[f"{data}/errors/{method}"]
             low, high = psnr_interval(errors, results[f"{data}/blocks"])
             cells += [f"{psnr(errors):.2f}  [{low:.2f}, {high:.2f}]", f"{psnr(np.median(errors)):.1f}"]
-        shown.add_row(method, *cells, f"{1e6 * float(results[f'photograph/seconds/{method}']):,.1f} µs")
+        shown.add_row(method, *cells, f"{1e6 * float(results[f'{data_of(results)[0]}/seconds/{method}']):,.1f} µs")
     return shown
