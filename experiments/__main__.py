@@ -68,7 +68,8 @@ def main(arguments: list[str], console: Console) -> None:
 def entry() -> int:
     """Run the command line; a mistake, a full disk or an interruption is one sentence and a non-zero status."""
     try:
-        main(sys.argv[1:], Console())
+        # a pipe has no width of its own: 80 columns would cut the tables
+        main(sys.argv[1:], Console(width=None if sys.stdout.isatty() else 120))
     except (InputError, DivergedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -189,9 +189,14 @@ def conclude(module: ModuleType, folder: Path, console: Console) -> list[Claim]:
         results: Results = dict(file)
     with plt.style.context(STYLE):
         figure = module.plot(results)
-        for suffix in ("png", "pdf"):
-            write_atomically(folder / f"figure.{suffix}", lambda path: figure.savefig(path, metadata={}))
-        plt.close(figure)
+        try:
+            for suffix in ("png", "pdf"):
+                # without a date, so that redrawing gives the same bytes
+                write_atomically(
+                    folder / f"figure.{suffix}", lambda path: figure.savefig(path, metadata={"CreationDate": None})
+                )
+        finally:
+            plt.close(figure)
     if hasattr(module, "table"):
         console.print(module.table(results))
     claims: list[Claim] = module.claims(results)
@@ -210,7 +215,7 @@ def keep_results(folder: Path, target: Path) -> None:
 
 def table_of(claims: list[Claim]) -> Table:
     """The claims as a table: what was measured, beside what was expected."""
-    table = Table(Column("claim", no_wrap=True), "measured", "95 % interval", "expected", "holds")
+    table = Table(*(Column(title, no_wrap=True) for title in ("claim", "measured", "95 % interval", "expected", "holds")))
     for claim in claims:
         interval = "" if claim.interval is None else f"{claim.interval[0]:.3g} … {claim.interval[1]:.3g}"
         expected = f"{claim.relation} {claim.expected:.3g}" + (f" ± {claim.tolerance:.2g}" if claim.tolerance else "")

@@ -9,6 +9,8 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# nearly all of the suite's time is compiling; what is compiled runs for milliseconds
+jax.config.update("jax_disable_most_optimizations", True)
 
 # every annotated shape of the library is checked here, and only here
 install_import_hook("jaxl2o", "beartype.beartype")

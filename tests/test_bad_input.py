@@ -107,8 +107,8 @@ BAD = {
     ),
     "negative penalty of ISTA": (lambda: proximal.ista(-0.1), ("penalty is -0.1", "zero or greater")),
     "negative penalty of FISTA": (lambda: proximal.fista(-0.1), ("penalty is -0.1", "zero or greater")),
-    "negative penalty of the Lasso": (lambda: lasso(X, Y, -0.1), ("penalty is -0.1", "zero or greater")),
-    "a penalty that is NaN": (lambda: lasso(X, Y, np.nan), ("penalty is nan", "zero or greater")),
+    "negative penalty of the Lasso": (lambda: lasso(X, Y, -0.1), ("penalty is -0.1", "greater than zero")),
+    "a penalty that is NaN": (lambda: lasso(X, Y, np.nan), ("penalty has 1 non-finite", "finite numbers")),
     "Lasso of other rows": (lambda: lasso(X, Y[:3], 0.1), ("x has shape (4, 3)", "(3, any)")),
     "Lasso of NaN": (lambda: lasso(X, np.nan * Y, 0.1), ("y has 4 non-finite", "finite numbers")),
     "M that is not square": (

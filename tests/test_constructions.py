@@ -331,7 +331,7 @@ FAMILIES = {
     ),
 }
 EVERY_FAMILY = pytest.mark.parametrize("name", FAMILIES)
-DIFFERENTIATED = ["gradient-descent", "preconditioned-gradient-descent", "lista-vm", "lista-vm-linear-read-out"]
+DIFFERENTIATED = ["gradient-descent", "preconditioned-gradient-descent", "lista-vm"]
 
 
 @cache
@@ -387,7 +387,7 @@ def test_the_gradient_through_the_parameters_is_the_gradient_through_the_solver(
         assert (np.abs(a - b).reshape(BATCH, -1).max(axis=1) <= 1e-10 * np.maximum(size, 1e-3)).all()
 
 
-@pytest.mark.parametrize("name", ["gradient-descent", "lista-vm", "lista-vm-linear-read-out"])
+@pytest.mark.parametrize("name", ["gradient-descent", "lista-vm"])
 def test_no_examples(name):
     """With n = 0 the Transformer answers what the solver answers from its start, a finite number."""
     family, draw, _ = FAMILIES[name]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxl2o.constructions.learner import constrained_learner
 from jaxl2o.constructions.sparse_recovery import lista_vm
 from jaxl2o.models import presets
 from jaxl2o.models.encoding import alternating, interleaved, stacked
@@ -21,7 +22,7 @@ from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.varying import VaryingLayers
 from jaxl2o.types import Prompt
 
-TASKS, N, D, DEPTH, STEP = 8, 4, 3, 2, 1e-6
+TASKS, N, D, DEPTH, STEP = 8, 4, 3, 2, 1e-7
 RNG = np.random.default_rng(0)
 SHAPES = [(TASKS, N, D), (TASKS, N), (TASKS, 1, D)]
 PROMPTS = jax.vmap(Prompt.of)(*[jnp.asarray(RNG.normal(size=shape)) for shape in SHAPES])
@@ -40,12 +41,11 @@ def task(index: int) -> Prompt:
     return jax.tree.map(lambda leaf: leaf[index], PROMPTS)
 
 
-THEOREM = lista_vm(LAYERS, bound=20.0)
 GPT2 = presets.gpt2(D, DEPTH, heads=2, width=8, positions=2 * N + 1)
 
 # name -> (learner, params)
 LEARNERS = {
-    "construction": lambda: (transformer_learner(THEOREM.config, THEOREM.encoding), THEOREM.params),
+    "construction": lambda: (constrained_learner(partial(lista_vm, bound=20.0), lambda key, prompt: LAYERS), LAYERS),
     "small-tf": lambda: transformer(presets.small_tf(D, DEPTH), interleaved(D)),
     "gpt2": lambda: transformer(GPT2, alternating(D)),
     "linear-attention": lambda: transformer(presets.linear_attention(D, DEPTH), stacked(D)),
@@ -76,10 +76,11 @@ def subject(name: str):
 
 
 @cache
-def plain(name: str):
-    """One task after another, without any transformation."""
+def reference(name: str):
+    """jit, called for one task after another."""
     function, params = subject(name)
-    return jnp.stack([function(params, task(index)) for index in range(TASKS)])
+    compiled = jax.jit(function)
+    return np.stack([compiled(params, task(index)) for index in range(TASKS)])
 
 
 def sharded(function, transform=jax.jit):
@@ -90,17 +91,8 @@ def sharded(function, transform=jax.jit):
     return lambda params, prompts: run(params, jax.device_put(prompts, jax.NamedSharding(mesh, jax.P("tasks"))))
 
 
-def one_by_one(function):
-    """jit, called for one task after another."""
-    compiled = jax.jit(function)
-    return lambda params, prompts: jnp.stack(
-        [compiled(params, jax.tree.map(lambda leaf, index=index: leaf[index], prompts)) for index in range(TASKS)]
-    )
-
-
 # name -> ((params, prompt) -> array) -> ((params, prompts) -> arrays)
 TRANSFORMS = {
-    "jit": one_by_one,
     "vmap": lambda function: jax.jit(jax.vmap(function, in_axes=(None, 0))),
     "pmap": partial(jax.pmap, in_axes=(None, 0)),
     "shard_map": sharded,
@@ -109,38 +101,59 @@ SUBJECTS = [*LEARNERS, "layer"]
 EVERY_SUBJECT = pytest.mark.parametrize("name", SUBJECTS)
 
 
+@cache
+def transformed(name: str, transform: str):
+    """The subject, transformed."""
+    return TRANSFORMS[transform](subject(name)[0])
+
+
+@pytest.mark.parametrize("name", ["linear-attention", "learned-solver", "layer"])
+def test_a_compiled_call_is_the_plain_call(name):
+    """jit(f)(params, prompt) = f(params, prompt)."""
+    function, params = subject(name)
+    np.testing.assert_allclose(reference(name)[0], function(params, task(0)), rtol=1e-12, atol=1e-13)
+
+
 @EVERY_SUBJECT
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_a_transformed_call_is_the_plain_call(name, transform):
-    """T(f)(params, prompts) = (f(params, prompt) for every prompt), for each transformation T of JAX."""
-    function, params = subject(name)
-    out = TRANSFORMS[transform](function)(params, PROMPTS)
-    chex.assert_shape(out, plain(name).shape)
-    chex.assert_trees_all_close(out, plain(name), rtol=1e-12, atol=1e-13)
-    if transform in ("pmap", "shard_map"):
-        assert len(out.sharding.device_set) == TASKS
+def test_a_transformed_call_is_one_call_a_task(name, transform):
+    """T(f)(params, prompts) = (f(params, prompt) for every prompt), for T = vmap, pmap, shard_map; these on eight devices."""
+    out = transformed(name, transform)(subject(name)[1], PROMPTS)
+    np.testing.assert_allclose(out, reference(name), rtol=1e-12, atol=1e-13)
+    assert len(out.sharding.device_set) == (1 if transform == "vmap" else TASKS)
 
 
-def total(run):
+def loss_of(run):
     """A smooth scalar of all answers of (params, prompts) -> arrays."""
     return lambda params, prompts: jnp.mean(jnp.sin(run(params, prompts)))
 
 
-@EVERY_SUBJECT
-def test_the_gradient_is_the_finite_difference(name):
-    """d mean sin f / d params along random directions is the central difference quotient; on eight devices it is the same."""
+@cache
+def gradient(name: str):
+    """The gradient of the loss of all tasks in the parameters."""
     function, params = subject(name)
-    run = jax.jit(jax.value_and_grad(total(jax.vmap(function, in_axes=(None, 0)))))
-    gradient = run(params, PROMPTS)[1]
-    spread = sharded(function, lambda run: jax.jit(jax.grad(total(run))))(params, PROMPTS)
-    chex.assert_trees_all_close(spread, gradient, rtol=1e-10, atol=1e-13)
+    return jax.jit(jax.grad(loss_of(jax.vmap(function, in_axes=(None, 0)))))(params, PROMPTS)
+
+
+@pytest.mark.parametrize("name", ["construction", "gpt2", "linear-attention", "learned-solver", "layer"])
+def test_the_gradient_is_the_finite_difference(name):
+    """<grad mean sin f, v> is the central difference quotient along v, for random directions v of the parameters."""
+    params = jax.tree.map(np.asarray, subject(name)[1])
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        direction = jax.tree.map(lambda leaf, rng=rng: jnp.asarray(rng.normal(size=leaf.shape)), params)
+        v = jax.tree.map(lambda leaf, rng=rng: rng.normal(size=leaf.shape), params)
         up, down = (
-            run(jax.tree.map(lambda leaf, v, step=step: leaf + step * v, params, direction), PROMPTS)[0]
-            for step in (STEP, -STEP)
+            np.mean(np.sin(transformed(name, "vmap")(jax.tree.map(lambda a, b, h=h: a + h * b, params, v), PROMPTS)))
+            for h in (STEP, -STEP)
         )
-        slope = sum(jnp.vdot(g, v) for g, v in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
-        assert jnp.abs(slope) > 1e-4
-        assert jnp.abs((up - down) / (2.0 * STEP) - slope) <= 1e-6 * (1.0 + jnp.abs(slope))
+        slope = sum(np.vdot(a, b) for a, b in zip(jax.tree.leaves(gradient(name)), jax.tree.leaves(v), strict=True))
+        assert abs(slope) > 1e-4
+        assert abs((up - down) / (2.0 * STEP) - slope) <= 1e-6 * (1.0 + abs(slope))
+
+
+@pytest.mark.parametrize("name", ["construction", "linear-attention", "learned-solver", "layer"])
+def test_the_gradient_over_devices_is_the_gradient(name):
+    """Parameters that all devices share get the sum of what every device's tasks say, as on one device."""
+    function, params = subject(name)
+    spread = sharded(function, lambda run: jax.jit(jax.grad(loss_of(run))))(params, PROMPTS)
+    chex.assert_trees_all_close(spread, gradient(name), rtol=1e-10, atol=1e-13)

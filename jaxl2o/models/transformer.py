@@ -4,8 +4,8 @@ What a layer may be is the config; every paper is a point in it (`presets`). Par
 because the layers are scanned; a theorem is such a pytree (`constructions`).
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_origin
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +60,10 @@ class TransformerConfig:
             checks.require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")
         for name in ("head_dim", "mlp_dim", "read_in", "positions"):
             checks.require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be zero or greater.")
+        for field in fields(self):
+            if get_origin(field.type) is Literal:
+                value, known = getattr(self, field.name), get_args(field.type)
+                checks.require(value in known, f"{field.name} is {value!r}; it must be one of {', '.join(known)}.")
         factored = "factored" in (self.score, self.write)
         checks.require(
             factored == (self.head_dim > 0),
@@ -213,7 +217,9 @@ class Transformer(_Part):
             first = first @ self.weight("read_in", (config.read_in, config.width), config.read_in)
             first = first + self.vector("read_in_bias", (config.width,))[None]
         if config.positions:
-            first = first + self.weight("positions", (config.positions, config.width), config.width)[tokens.position]
+            table = self.weight("positions", (config.positions, config.width), config.width)
+            # a prompt that is too long gives NaN: silently clamped places would give wrong answers
+            first = first + table.at[tokens.position].get(mode="fill", fill_value=jnp.nan)
         repeat = nn.scan(
             lambda module, z, tokens: module.layers(z, tokens),
             variable_broadcast="params",

@@ -12,7 +12,8 @@ def start_at_zero(prompt: Prompt) -> Float[Array, " d"]:
     """The caller's start, or the zero vector."""
     if prompt.start is not None:
         return prompt.start
-    return jnp.zeros(design_matrix(prompt).shape[1], dtype=prompt.y.dtype)
+    x = design_matrix(prompt)
+    return jnp.zeros_like(x, shape=x.shape[1])  # like x, so that under shard_map it varies over devices as the steps will
 
 
 def gradient_descent(step_size: ScalarLike) -> Solver:

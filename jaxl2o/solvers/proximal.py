@@ -86,7 +86,7 @@ def fista(penalty: ScalarLike, restart: Callable[[Array, Array, Array], Array] =
 
     def init(prompt: Prompt) -> FistaState:
         w = start_at_zero(prompt)
-        return FistaState(w, w, jnp.ones((), dtype=prompt.y.dtype), 1.0 / smoothness(prompt))
+        return FistaState(w, w, jnp.ones_like(w, shape=()), 1.0 / smoothness(prompt))
 
     def step(state: FistaState, prompt: Prompt, _: None) -> FistaState:
         forward = state.v - state.step_size * least_squares_gradient(state.v, prompt)

@@ -1,10 +1,12 @@
 """Checkpoints of a run: the latest few and every n-th are kept, each written whole or not at all."""
 
+import hashlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, EveryNSteps, LatestN
 
@@ -42,32 +44,43 @@ class Checkpoints:
         self._manager.close()
 
     def save(self, state: TrainState) -> None:
-        """Write the state under its own step, to a temporary name first."""
+        """Write the state under its own step, to a temporary name first, with the kind and a digest of every array."""
+        about = {"config": self._config, "seed": seed(state), "arrays": kinds(state), "digest": digest(state)}
         self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(self._config)),
+            int(state.step), args=ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about))
         )
 
     def restore(self, like: TrainState) -> TrainState | None:
         """The newest state, with the tree, dtypes and devices of `like`; None if nothing is saved yet.
 
-        Raises `CheckpointError` if the newest checkpoint is damaged, has another config, or holds other parameters.
+        Raises `CheckpointError` if the newest checkpoint is damaged, has another config or key, or holds other arrays.
         """
         step = self._manager.latest_step()
         if step is None:
             return None
-        saved = self._read(step, config=ocp.args.JsonRestore())["config"]
+        about = self._read(step, about=ocp.args.JsonRestore())["about"]
+        saved, arrays = about["config"], about["arrays"]
         if saved != self._config:
-            differing = sorted(name for name in {*saved, *self._config} if saved.get(name) != self._config.get(name))
             raise CheckpointError(
-                f"{self._folder} belongs to a run with other values of {', '.join(differing)}; "
+                f"{self._folder} belongs to a run with other values of {differing(saved, self._config)}; "
                 "use another folder, or start over with --fresh."
+            )
+        if arrays != kinds(like):
+            raise CheckpointError(
+                f"{self._folder / str(step)} holds other arrays than this run's, in {differing(arrays, kinds(like))}; "
+                "start over with --fresh."
+            )
+        if about["seed"] != seed(like):
+            raise CheckpointError(
+                f"{self._folder / str(step)} was trained from another key than this run's; give the same seed, use another "
+                "folder, or start over with --fresh."
             )
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         state = self._read(step, state=ocp.args.StandardRestore(abstract))["state"]
-        if jax.tree.structure(state) != jax.tree.structure(like):
+        if digest(state) != about["digest"]:
             raise CheckpointError(
-                f"{self._folder / str(step)} holds other parameters than this run's; start over with --fresh."
+                f"the checkpoint {self._folder / str(step)} is damaged; remove it to go on from the one before, "
+                "or start over with --fresh."
             )
         return state
 
@@ -79,3 +92,29 @@ class Checkpoints:
                 f"the checkpoint {self._folder / str(step)} cannot be read ({type(error).__name__}); remove it to go on "
                 "from the one before, or start over with --fresh."
             ) from error
+
+
+def differing(a: dict[str, Any], b: dict[str, Any]) -> str:
+    """The names under which two dictionaries do not have the same."""
+    return ", ".join(sorted(name for name in {*a, *b} if a.get(name) != b.get(name)))
+
+
+def kinds(state: TrainState) -> dict[str, str]:
+    """The name of every array in a state, with its dtype and shape."""
+    return {
+        jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
+
+
+def seed(state: TrainState) -> list[int]:
+    """The numbers of the run's key."""
+    return np.asarray(jax.random.key_data(state.key)).ravel().tolist()
+
+
+def digest(state: TrainState) -> str:
+    """A checksum of every byte of a state."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(state._replace(key=jax.random.key_data(state.key))):
+        found.update(np.ascontiguousarray(leaf).data)
+    return found.hexdigest()

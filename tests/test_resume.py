@@ -1,0 +1,383 @@
+"""A run that was stopped anywhere and started again is, byte for byte, the run that was never stopped."""
+
+import errno
+import gc
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxl2o.training import losses, metrics
+from jaxl2o.training.checkpoint import CheckpointError, Checkpoints
+from jaxl2o.training.loop import Recipe, TrainState, start
+from jaxl2o.training.run import train_in
+from jaxl2o.types import Instance, Prompt, Task
+
+CHUNK, STEPS, EVERY = 2, 12, 2
+KEY = jax.random.key(3)
+
+# trains LISTA-VM in float32, in the folder that it is given, and leaves every array of the last state in end.npz
+SCRIPT = """
+import sys
+from pathlib import Path
+
+import jax, jax.numpy as jnp, numpy as np, optax
+from jaxl2o.solvers.learned import learned
+from jaxl2o.solvers.varying import VaryingLayers, lista_vm
+from jaxl2o.training import losses
+from jaxl2o.training.loop import Recipe, start
+from jaxl2o.training.run import train_in
+from jaxl2o.types import Instance, Prompt, Task
+
+def sample(key):
+    rows = jax.random.normal(key, (7, 6))
+    return Instance(Prompt(rows[:5], rows[:5] @ rows[5], rows[6:], jnp.ones(5, dtype=bool)), rows[6:] @ rows[5], rows[5])
+
+folder = Path(sys.argv[1])
+layers = VaryingLayers(jnp.tile(0.1 * jnp.eye(6), (2, 1, 1)), jnp.full(2, 0.5))
+task = Task(sample, lambda w, prompt: 0.0, lambda w, x: x @ w)
+learner = learned(lambda key, prompt: layers, lista_vm)
+recipe = Recipe(learner.predict, lambda step: task, losses.all_steps(), optax.adam(1e-3), 8)
+end = train_in(folder, recipe, start(recipe, layers, jax.random.key(5)), 400, 4, {"name": "tiny"}, checkpoint_every=3)
+leaves, tree = jax.tree.flatten(end._replace(key=jax.random.key_data(end.key)))
+np.savez(folder / "end.npz", tree=str(tree), **{f"leaf{i}": leaf for i, leaf in enumerate(leaves)})
+"""
+SCRIPT_STEPS = 400
+
+
+def numbers(key):
+    """Three labels from N(0, 1), of which one is asked."""
+    y = jax.random.normal(key, (3,))
+    return Instance(Prompt(None, y[:2], None, jnp.ones(2, dtype=bool)), y[2:], None)
+
+
+RECIPE = Recipe(
+    predict=lambda params, prompt: params["slope"] * prompt.y[None, :1] + params["shift"] * jnp.ones((2, 1)),
+    task_at=lambda step: Task(numbers, lambda w, prompt: jnp.zeros(()), lambda w, x: w),
+    loss=losses.last_step(),
+    optimizer=optax.adam(0.1),
+    batch_size=4,
+)
+PARAMS = {"slope": jnp.asarray(2.0), "shift": jnp.asarray(-1.0)}
+
+
+def begin() -> TrainState:
+    """The state before the first step."""
+    return start(RECIPE, PARAMS, KEY)
+
+
+def train_here(folder: Path, **changes) -> TrainState:
+    """The small run, in this process."""
+    options = {"n_steps": STEPS, "chunk_size": CHUNK, "config": {"name": "small"}, "checkpoint_every": EVERY, **changes}
+    return train_in(folder, RECIPE, begin(), **options)
+
+
+def facts(state: TrainState) -> list[tuple[str, tuple[int, ...], bytes]]:
+    """Dtype, shape and bytes of every array of a state, parameters, optimiser, step and key."""
+    leaves = jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))
+    return [(str(leaf.dtype), leaf.shape, np.asarray(leaf).tobytes()) for leaf in leaves]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder, by its name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@cache
+def uninterrupted(parent: Path) -> tuple[Path, list]:
+    """The folder of the small run that nobody stopped, and its last state."""
+    return parent / "whole", facts(train_here(parent / "whole"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The small run that nobody stopped, made once."""
+    return uninterrupted(tmp_path_factory.mktemp("resume"))
+
+
+def launch(folder: Path) -> subprocess.Popen:
+    """The script, in a process of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], env=environment, cwd=Path(__file__).parent.parent)
+
+
+def wait_for_lines(process: subprocess.Popen, path: Path, count: int) -> None:
+    """Return as soon as the file has so many lines; the process must be alive until then."""
+    until = time.monotonic() + 120.0
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < until, "the run did not begin"
+        time.sleep(0.02)
+
+
+def test_a_killed_run_resumes_bit_exactly(tmp_path):
+    """Killed in the middle and started again: parameters, optimiser, step, key and metrics are those of a run never stopped."""
+    plain, killed = tmp_path / "plain", tmp_path / "killed"
+    first = launch(plain)
+    second = launch(killed)
+    try:
+        wait_for_lines(second, killed / "metrics.jsonl", 20)
+    finally:
+        second.send_signal(signal.SIGKILL)
+    assert second.wait() == -signal.SIGKILL
+    reached = len(metrics.read(killed / "metrics.jsonl"))
+    assert 20 <= reached < SCRIPT_STEPS
+    assert not (killed / "end.npz").exists()
+    with (killed / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1')  # what a writer that is killed in the middle of a line leaves behind
+    assert first.wait() == 0
+    assert launch(killed).wait() == 0
+
+    assert (killed / "metrics.jsonl").read_bytes() == (plain / "metrics.jsonl").read_bytes()
+    assert [record["step"] for record in metrics.read(killed / "metrics.jsonl")] == list(range(1, SCRIPT_STEPS + 1))
+    chunks = [record["step"] for record in metrics.read(killed / "timing.jsonl")]
+    assert chunks == list(range(4, SCRIPT_STEPS + 1, 4))
+    with np.load(plain / "end.npz") as a, np.load(killed / "end.npz") as b:
+        assert sorted(a.files) == sorted(b.files)
+        assert len(a.files) == 1 + 2 + 5 + 2  # the tree; parameters; Adam's count, mu and nu; step and key
+        for name in a.files:
+            assert (a[name].dtype, a[name].shape, a[name].tobytes()) == (b[name].dtype, b[name].shape, b[name].tobytes())
+    assert sorted(os.listdir(plain / "checkpoints")) == sorted(os.listdir(killed / "checkpoints"))
+
+
+class Stopped(Exception):
+    """What stands for a kill, in this process."""
+
+
+def full_disk(monkeypatch, name: str):
+    """The third append to a file writes half a line, and then there is no space left."""
+    append, count = metrics.append, 0
+
+    def half(path, records):
+        nonlocal count
+        count += path.name == name
+        if path.name != name or count != 3:
+            return append(path, records)
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(record) + "\n" for record in records)[:-5])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(metrics, "append", half)
+
+
+def stop_at_save(monkeypatch, when: str):
+    """The second save stops, before or after it has written."""
+    save, count = Checkpoints.save, 0
+
+    def stopping(self, state):
+        nonlocal count
+        count += 1
+        if count == 2 and when == "before":
+            raise Stopped
+        save(self, state)
+        if count == 2:
+            raise Stopped
+
+    monkeypatch.setattr(Checkpoints, "save", stopping)
+
+
+# how a run is stopped, by what, and the newest checkpoint it leaves
+STOPS = {
+    "full disk in metrics": (lambda patch: full_disk(patch, "metrics.jsonl"), OSError, 4),
+    "full disk in timing": (lambda patch: full_disk(patch, "timing.jsonl"), OSError, 4),
+    "before a checkpoint": (lambda patch: stop_at_save(patch, "before"), Stopped, 4),
+    "after a checkpoint": (lambda patch: stop_at_save(patch, "after"), Stopped, 8),
+}
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_stopped_run_resumes_bit_exactly(tmp_path, monkeypatch, whole, stop):
+    """Whatever stopped it, the error comes through, the checkpoint before can be read, and the rest gives the same bytes."""
+    how, error, saved = STOPS[stop]
+    with monkeypatch.context() as patch:
+        how(patch)
+        with pytest.raises(error) as caught:
+            train_here(tmp_path / "run")
+    if error is OSError:
+        assert caught.value.errno == errno.ENOSPC
+    with Checkpoints(tmp_path / "run" / "checkpoints", {"name": "small"}) as checkpoints:
+        assert checkpoints.restore(begin()).step == saved
+    folder, end = whole
+    assert facts(train_here(tmp_path / "run")) == end
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
+    timing = [record["step"] for record in metrics.read(tmp_path / "run" / "timing.jsonl")]
+    assert timing == list(range(CHUNK, STEPS + 1, CHUNK))
+
+
+def test_a_run_can_be_made_longer(tmp_path, whole):
+    """A finished shorter run, called with more steps, goes on to the same bytes as the long one."""
+    train_here(tmp_path, n_steps=STEPS // 2)
+    assert facts(train_here(tmp_path)) == whole[1]
+    assert (tmp_path / "metrics.jsonl").read_bytes() == (whole[0] / "metrics.jsonl").read_bytes()
+
+
+def test_a_finished_run_is_only_read(whole):
+    """The same call again gives the same state, reports nothing and leaves every file's bytes alone."""
+    folder, end = whole
+    before, reported = contents(folder), []
+    assert facts(train_here(folder, report=reported.append)) == end
+    assert reported == []
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("every", "latest", "multiple", "kept"),
+    [(1, 2, 4, [4, 8, 9, 10]), (1, 1, 100, [10]), (3, 5, 100, [3, 6, 9, 10])],
+)
+def test_which_checkpoints_are_kept(tmp_path, every, latest, multiple, kept):
+    """The newest few, besides those whose step is a multiple; a save every few chunks, and at the end."""
+    train_here(tmp_path, n_steps=10, chunk_size=1, checkpoint_every=every, keep_latest=latest, keep_every=multiple)
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == kept
+
+
+@pytest.mark.parametrize(("missing", "left"), [(0, [1, 2, 3, 4]), (1, [1, 2, 3]), (9, [1, 2, 3])])
+def test_metrics_are_cut_back(tmp_path, missing, left):
+    """cut drops what comes after a step, and a torn last line; read passes a torn line over; nothing partial is left behind."""
+    path = tmp_path / "metrics.jsonl"
+    records = [{"step": step, "loss": 0.1 * step} for step in range(1, 6)]
+    metrics.append(path, records[:2])
+    metrics.append(path, records[2:])
+    assert metrics.read(path) == records
+    text = path.read_bytes()
+    path.write_bytes(text[: len(text) - len(json.dumps(records[-1])) - 1 - missing])
+    assert metrics.read(path) == records[: len(left)]
+    metrics.cut(path, 4)
+    assert metrics.read(path) == records[: len(left)]
+    metrics.cut(path, 2)
+    assert metrics.read(path) == records[:2]
+    assert os.listdir(tmp_path) == ["metrics.jsonl"]
+
+
+def test_missing_metrics_are_none(tmp_path):
+    """A file that is not there has no records, and cutting it makes none."""
+    assert metrics.read(tmp_path / "none.jsonl") == []
+    metrics.cut(tmp_path / "none.jsonl", 3)
+    assert os.listdir(tmp_path) == []
+
+
+def assert_refused(folder: Path, like: TrainState, config: dict, *words: str) -> None:
+    """Restoring raises CheckpointError, one sentence with these words, and leaves the folder as it was."""
+    before = contents(folder)
+    with pytest.raises(CheckpointError) as caught, Checkpoints(folder, config) as checkpoints:
+        checkpoints.restore(like)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    assert all(word in message for word in words)
+    assert contents(folder) == before
+    del caught
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [({"name": "small", "depth": 3}, ["depth"]), ({"name": "other"}, ["name"]), ({"depth": 1}, ["depth, name"])],
+)
+def test_a_foreign_config_is_refused(whole, config, words):
+    """The fields that differ are named, also those that only one of the two has; metrics are not cut."""
+    folder, _ = whole
+    assert_refused(folder / "checkpoints", begin(), config, "other values of", *words, "--fresh")
+    before = contents(folder)
+    with pytest.raises(CheckpointError, match="other values of"):
+        train_here(folder, config=config)
+    assert contents(folder) == before
+
+
+# orbax leaves coroutines behind when a read fails, and Python tells of each when it is collected
+READS_THAT_FAIL = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+def with_params(params) -> TrainState:
+    """The state before the first step, of other parameters."""
+    return start(RECIPE, params, KEY)
+
+
+OTHERS = {
+    "another leaf": lambda: with_params({**PARAMS, "curve": jnp.asarray(0.0)}),
+    "a leaf less": lambda: with_params({"slope": PARAMS["slope"]}),
+    "another name": lambda: with_params({"slope": PARAMS["slope"], "offset": PARAMS["shift"]}),
+    "another shape": lambda: with_params({**PARAMS, "shift": jnp.zeros(2)}),
+    "another dtype": lambda: with_params(jax.tree.map(lambda leaf: leaf.astype("float32"), PARAMS)),
+    "another optimizer": lambda: start(RECIPE._replace(optimizer=optax.sgd(0.1)), PARAMS, KEY),
+    "another kind of key": lambda: start(RECIPE, PARAMS, jax.random.key(3, impl="rbg")),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_other_parameters_are_refused(whole, other):
+    """A checkpoint of another tree, of other shapes, of another optimiser or kind of key is not used."""
+    assert_refused(
+        whole[0] / "checkpoints", OTHERS[other](), {"name": "small"}, "checkpoints/12", "holds other arrays", "--fresh"
+    )
+
+
+DAMAGES = {
+    "cut in half": lambda path, data: path.write_bytes(data[: len(data) // 2]),
+    "empty": lambda path, data: path.write_bytes(b""),
+    "garbled": lambda path, data: path.write_bytes(data[: len(data) // 3] + bytes(b ^ 90 for b in data[len(data) // 3 :])),
+    "gone": lambda path, data: path.unlink(),
+}
+# of the files of a checkpoint: what orbax cannot do without
+VITAL = {"about/metadata", "state/_METADATA", "state/manifest.ocdbt"}
+
+
+@READS_THAT_FAIL
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_refused(tmp_path, whole, damage):
+    """Damage to any one file is refused or harmless, never other numbers; the checkpoint before can then be used."""
+    source, end = whole
+    folder, refused = tmp_path / "checkpoints", set()
+    for name in contents(source / "checkpoints" / "12"):
+        shutil.copytree(source / "checkpoints", folder)
+        path = folder / "12" / name
+        DAMAGES[damage](path, path.read_bytes())
+        try:
+            with Checkpoints(folder, {"name": "small"}) as checkpoints:
+                assert facts(checkpoints.restore(begin())) == end
+        except CheckpointError:
+            refused.add(name)
+        if name == "state/manifest.ocdbt":
+            assert_refused(folder, begin(), {"name": "small"}, "checkpoints/12", "remove it", "--fresh")
+            shutil.rmtree(folder / "12")
+            with Checkpoints(folder, {"name": "small"}) as checkpoints:
+                assert checkpoints.restore(begin()).step == 8
+        shutil.rmtree(folder)
+    gc.collect()
+    assert refused >= VITAL
+    assert any(name.startswith("state/d/") for name in refused)
+
+
+def test_one_flipped_bit_is_refused(tmp_path):
+    """A checkpoint whose numbers changed on the disk is not used, though every file of it can still be read."""
+    params = {"slope": jnp.asarray(np.random.default_rng(0).normal(size=10_000)), "shift": PARAMS["shift"]}
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        checkpoints.save(with_params(params))
+    path = max((path for path in tmp_path.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    assert_refused(tmp_path, with_params(params), {}, "damaged", "remove it", "--fresh")
+
+
+def test_an_empty_folder_has_no_state(tmp_path):
+    """Nothing saved yet: None."""
+    with Checkpoints(tmp_path / "checkpoints", {}) as checkpoints:
+        assert checkpoints.restore(begin()) is None
+
+
+def test_another_seed_is_refused(whole):
+    """A run from another key does not go on from this one's checkpoint."""
+    other = start(RECIPE, PARAMS, jax.random.key(4321))
+    assert_refused(whole[0] / "checkpoints", other, {"name": "small"}, "another key", "--fresh")
