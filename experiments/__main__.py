@@ -44,7 +44,7 @@ def main(arguments: list[str], console: Console) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("name", nargs="?", help="an experiment, or 'list'")
-    parser.add_argument("--preset", default="quick", help="smoke, quick, cpu or paper (default: quick)")
+    parser.add_argument("--preset", default="quick", help="a preset of the experiment, as `list` shows them (default: quick)")
     parser.add_argument("--fresh", action="store_true", help="start over, even if the run is finished")
     parser.add_argument("--keep", action="store_true", help="copy the finished results to experiments/results")
     parser.add_argument("--root", type=Path, default=Path("runs"), help="where runs live (default: runs)")

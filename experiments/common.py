@@ -1,7 +1,7 @@
 """What every experiment shares: its claims, its folder, how it is run, resumed and kept.
 
-A run's folder is runs/NAME/PRESET (PRESET-<8 hex> with overrides): config.json, training states, results.npz, figure.png and
-.pdf, claims.json. Every file is written under a temporary name and renamed, so that a kill leaves it whole or absent.
+A run's folder is runs/NAME/PRESET (PRESET-<8 hex> with overrides): config.json, the folders of its trainings, results.npz,
+figure.png and .pdf, claims.json. Every file is written under a temporary name and renamed: a kill leaves it whole or absent.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -123,17 +124,35 @@ def write_json(path: Path, value: Any) -> None:
 
 def environment() -> dict[str, str]:
     """What a reader needs to make the run again: versions, git revision, device."""
-    revision = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
-    )
     device = jax.devices()[0]
     return {
         "python": platform.python_version(),
         "jax": jax.__version__,
         "jaxl2o": jaxl2o.__version__,
-        "revision": revision.stdout.strip() or "unknown",
+        "revision": revision(),
         "device": f"{device.platform} {device.device_kind}, {os.cpu_count()} cores",
     }
+
+
+def revision() -> str:
+    """The git revision of the checkout; "unknown" where there is no git, or no repository."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Whatever fails while `path` is read means that it is damaged: `InputError` in its place."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged and cannot be read ({error}); start the run over with --fresh.") from error
 
 
 def folder_of(root: Path, name: str, preset: str, config: Any, default: Any) -> Path:
@@ -158,11 +177,13 @@ def execute(name: str, preset: str, config: Any, root: Path, fresh: bool, keep: 
     resolved = json.loads(json.dumps(asdict(config)))
     claim_folder(folder, resolved)
 
-    if (folder / "claims.json").exists():
+    if (folder / "claims.json").exists() and (folder / "results.npz").exists():
         console.print(f"{folder} is finished; --fresh runs it again.")
     else:
         console.print(f"{name}, preset {preset}, in {folder}")
-        results = module.run(config, Run(folder, console))
+        # an accelerator's default products are coarser than float32, and claims are about float32
+        with jax.default_matmul_precision("highest"):
+            results = module.run(config, Run(folder, console))
         write_atomically(folder / "results.npz", lambda path: np.savez_compressed(path, **results))
     claims = conclude(module, folder, console)
     console.print(table_of(claims))
@@ -175,7 +196,8 @@ def claim_folder(folder: Path, resolved: dict[str, Any]) -> None:
     """Write config.json, or refuse a folder that another config has written."""
     path = folder / "config.json"
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))["config"]
+        with readable(path):
+            found = dict(json.loads(path.read_text(encoding="utf-8"))["config"])
         if found != resolved:
             differing = ", ".join(sorted(key for key in {*found, *resolved} if found.get(key) != resolved.get(key)))
             raise InputError(f"{folder} holds a run with other values of {differing}; start it over with --fresh.")
@@ -185,7 +207,7 @@ def claim_folder(folder: Path, resolved: dict[str, Any]) -> None:
 
 def conclude(module: ModuleType, folder: Path, console: Console) -> list[Claim]:
     """Redraw the figure, print the experiment's own table if it has one, and restate the claims; from results.npz alone."""
-    with np.load(folder / "results.npz", allow_pickle=False) as file:
+    with readable(folder / "results.npz"), np.load(folder / "results.npz", allow_pickle=False) as file:
         results: Results = dict(file)
     with plt.style.context(STYLE):
         figure = module.plot(results)

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from experiments.common import Claim, Results, Run
 from experiments.figures import COLOURS
-from jaxl2o.checks import require
+from jaxl2o.checks import InputError, require
 from jaxl2o.constructions import CONSTRUCTIONS, random_varying_layers
 from jaxl2o.constructions.construction import Construction, gap_by_layer
 from jaxl2o.constructions.sparse_recovery import largest_score, lista_vm
@@ -58,8 +58,7 @@ def run(config: Config, run: Run) -> Results:
     """The gap of every construction at every claimed layer, for every prompt, in both precisions."""
     results: Results = {}
     for dtype, wide in DTYPES.items():
-        # an accelerator's default products are coarser than float32; theorems are about the dtype's own
-        with jax.enable_x64(wide), jax.default_matmul_precision("highest"):
+        with jax.enable_x64(wide):
             keys = jax.random.split(jax.random.key(SEED), config.prompts)
             for name, make in CONSTRUCTIONS.items():
                 with run.stage(f"{name}, {dtype}"):
@@ -92,18 +91,22 @@ def gaps_of_lista_vm(config: Config, keys: Key) -> dict[str, np.ndarray]:
             task = sparse_recovery(exactly(config.d, 3), fresh(config.n, config.d, covariates()), gaussian_noise(noise))
             bound, gaps = measure(jax.vmap(task.sample)(keys).prompt)
             if not jnp.isfinite(bound):
-                raise FloatingPointError("LISTA-VM's own iterates overflowed, so there is nothing to compare with.")
+                raise InputError(
+                    f"LISTA-VM's own iterates overflow at depth {config.depth}, so there is nothing to compare; "
+                    "choose fewer layers."
+                )
             found[f"{law}/{noise:g}"] = np.asarray(gaps)
     return found
 
 
 def plot(results: Results) -> Figure:
-    """The largest gap by layer: one panel a precision, one line a construction."""
+    """The largest gap by layer: one panel a precision, one line a construction; LISTA-VM is shown in full."""
     figure, panels = plt.subplots(1, 2, figsize=(8.2, 3.4), sharex=True)
     labels = {
         "gradient-descent": ("gradient descent", COLOURS["solver"]),
         "preconditioned-gradient-descent": ("preconditioned gradient descent", COLOURS["limit"]),
-        "full": ("LISTA-VM, n = {n}", COLOURS["transformer"]),
+        "full": ("LISTA-VM in full", COLOURS["transformer"]),
+        "lista-vm-factored": ("LISTA-VM, factored heads", COLOURS["ink"]),
         "lista-vm-known-support": ("LISTA-VM, known support", COLOURS["accent"]),
         "lista-vm-linear-read-out": ("LISTA-VM, linear read-out", COLOURS["trained"]),
     }
@@ -111,7 +114,7 @@ def plot(results: Results) -> Figure:
         for name, (label, colour) in labels.items():
             rows = [value for key, value in results.items() if key.startswith(f"{dtype}/{name}/") or key == f"{dtype}/{name}"]
             largest = np.concatenate(rows).max(axis=0)
-            layers = np.arange(len(largest)) if len(largest) > 1 else np.array([13])
+            layers = [layer for _, layer in CONSTRUCTIONS[name]().at] if name in CONSTRUCTIONS else np.arange(len(largest))
             shown = np.maximum(largest, 1e-19)
             axes.semilogy(layers, shown, marker="o", color=colour, label=label)
         axes.set(title=dtype, xlabel="layer")

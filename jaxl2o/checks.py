@@ -34,8 +34,9 @@ def finite(name: str, value: Any) -> None:
 
 
 def nonnegative(name: str, value: Any) -> None:
-    """Refuse numbers below zero and NaN, saying the least one."""
+    """Refuse numbers below zero, NaN and infinity, saying the least one."""
     if concrete(value) and np.size(value) > 0:
+        finite(name, value)
         least = float(np.min(np.asarray(value, dtype=float)))
         require(least >= 0.0, f"{name} is {least:g} at its smallest; it must be zero or greater.")
 

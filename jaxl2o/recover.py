@@ -15,7 +15,7 @@ from jaxl2o.types import Prompt
 Method = Callable[[Prompt], Float[Array, " d"]]
 
 
-def lasso_at(fraction: float, tolerance: float = 1e-8, max_steps: int = 20_000) -> Method:
+def lasso_at(fraction: float, tolerance: float = 1e-8, max_steps: int = 100_000) -> Method:
     """The Lasso with penalty = fraction * penalty_max of the prompt, solved to a relative duality gap of `tolerance`."""
     checks.nonnegative("fraction", fraction)
     return lambda prompt: solve_lasso(prompt, fraction * penalty_max(prompt), tolerance, max_steps).solution
@@ -31,8 +31,9 @@ def recover(x: Any, y: Any, method: str | Method = "lasso") -> Float[np.ndarray,
     solver of the library run by `unroll(..., keep="last")` with trained layers is one.
 
     The method sees columns of mean square 1 (as those of N(0, I) rows have) and labels of mean square 1; both scalings
-    are undone. So recover(x, c y) = c recover(x, y), scaling a column of x divides its coefficient, and the order of the
-    rows does not matter. Columns of zeros get the coefficient 0. n = 0 and y = 0 give zeros. Runs in float64.
+    are undone. What a method minimises, a penalty or a norm, it minimises in the scaled coordinates. So
+    recover(x, c y) = c recover(x, y), scaling a column of x divides its coefficient, and the order of the rows does not
+    matter. Columns of zeros get the coefficient 0. n = 0 and y = 0 give zeros. Runs in float64.
 
     Raises `ValueError` for shapes that do not fit, non-finite values and names that are not in `METHODS`.
     """
@@ -52,6 +53,7 @@ def recover(x: Any, y: Any, method: str | Method = "lasso") -> Float[np.ndarray,
         prompt = Prompt.of(x / np.where(column > 0, column, 1.0), y / (label if label > 0 else 1.0))
         solution = np.asarray(jax.jit(method)(prompt), dtype=np.float64)
     checks.shape("the method's answer", solution, (x.shape[1],))
+    checks.finite("the method's answer", solution)
     return np.where(column > 0, solution * label / np.where(column > 0, column, 1.0), 0.0)
 
 

@@ -9,7 +9,7 @@ from matplotlib.gridspec import SubplotSpec
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.compressed_sensing.pictures import DATA, SIDE, psnr, psnr_interval
+from experiments.compressed_sensing.pictures import DATA, SIDE, psnr_interval
 from experiments.figures import COLOURS, bare, label_ends
 from jaxl2o.tasks.images import picture_of
 
@@ -51,6 +51,11 @@ def data_of(results: Results) -> list[str]:
     return [data for data in DATA if f"{data}/blocks" in results]
 
 
+def final(results: Results, data: str, method: str) -> float:
+    """The PSNR of a method's last answers."""
+    return float(results[f"{data}/curve/{method}"][-1])
+
+
 def plot(results: Results) -> Figure:
     """A part of the unseen photograph and some digits by every method, with errors; PSNR against layer or iteration."""
     data = data_of(results)
@@ -89,7 +94,7 @@ def _photograph(figure: Figure, place: SubplotSpec, results: Results) -> None:
             below.text(0.95, 0.5, NOTE, ha="right", va="center", transform=below.transAxes, fontsize=8)
         else:
             below.imshow(np.abs(pictures[method] - pictures["original"]), cmap="magma", vmin=0, vmax=255 * ERROR_RANGE)
-            below.set_xlabel(f"{psnr(results[f'photograph/errors/{method}']):.2f} dB on the whole picture", fontsize=8)
+            below.set_xlabel(f"{final(results, 'photograph', method):.2f} dB on the whole picture", fontsize=8)
 
 
 def _digits(figure: Figure, place: SubplotSpec, results: Results) -> None:
@@ -105,21 +110,21 @@ def _digits(figure: Figure, place: SubplotSpec, results: Results) -> None:
         if method == "original":
             axes.set_ylabel("unseen digits", fontsize=8)
         else:
-            axes.set_xlabel(f"{psnr(results[f'digits/errors/{method}']):.2f} dB", fontsize=8)
+            axes.set_xlabel(f"{final(results, 'digits', method):.2f} dB", fontsize=8)
 
 
 def _curves(axes: Axes, results: Results, data: str) -> None:
-    floor = psnr(results[f"{data}/errors/mean patch"]) - 3.0
+    floor = final(results, data, "mean patch") - 3.0
     ends = {}
     last = max(len(results[f"{data}/curve/{method}"]) for method in LINES) - 1
     for method, (colour, style, label) in LINES.items():
-        curve = np.maximum(10.0 * np.log10(1.0 / results[f"{data}/curve/{method}"]), floor)
+        curve = np.maximum(results[f"{data}/curve/{method}"], floor)
         axes.plot(curve, color=colour, linestyle=style, marker="o", markersize=2.5)
         if curve[-1] == floor:
-            label += f", {10.0 * np.log10(1.0 / results[f'{data}/curve/{method}'][-1]):.0f} dB"
+            label += f", {final(results, data, method):.0f} dB"
         ends[label] = (float(curve[-1]), colour)
     for method, (colour, label) in LEVELS.items():
-        level = psnr(results[f"{data}/errors/{method}"])
+        level = final(results, data, method)
         axes.plot([0, last], [level, level], color=colour, linewidth=1.2, linestyle=(0, (5, 2)))
         ends[label] = (level, colour)
     low, high = floor - 0.5, max(y for y, _ in ends.values()) + 1.5
@@ -129,18 +134,19 @@ def _curves(axes: Axes, results: Results, data: str) -> None:
 
 def table(results: Results) -> Table:
     """PSNR with its interval, the median patch, and the time per patch of a compiled batch of 256, by method."""
-    shown = Table(
-        "method", title="PSNR in dB, 95 % interval; the median patch; time per patch in a batch of 256, compiled before"
-    )
+    title = "PSNR in dB, 95 % interval by bootstrap over 32 x 32 blocks or over digits; the median patch;\n"
+    shown = Table("method", title=title + "time per patch, measuring included, in a batch of 256 compiled before")
     for data in data_of(results):
         shown.add_column(data, justify="right")
         shown.add_column("median", justify="right")
-    shown.add_column("time", justify="right")
+        shown.add_column("time", justify="right")
     for method in ORDER:
         cells = []
         for data in data_of(results):
             errors = results[f"{data}/errors/{method}"]
-            low, high = psnr_interval(errors, results[f"{data}/blocks"])
-            cells += [f"{psnr(errors):.2f}  [{low:.2f}, {high:.2f}]", f"{psnr(np.median(errors)):.1f}"]
-        shown.add_row(method, *cells, f"{1e6 * float(results[f'{data_of(results)[0]}/seconds/{method}']):,.1f} µs")
+            low, high = psnr_interval(errors, results[f"{data}/picture_of_patch"], results[f"{data}/blocks"])
+            seconds = float(results[f"{data}/seconds/{method}"])
+            cells += [f"{final(results, data, method):.2f}  [{low:.2f}, {high:.2f}]"]
+            cells += [f"{-10.0 * np.log10(np.median(errors)):.1f}", f"{1e6 * seconds:,.0f} µs"]
+        shown.add_row(method, *cells)
     return shown

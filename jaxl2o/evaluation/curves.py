@@ -50,11 +50,11 @@ class Curve(NamedTuple):
 
 def curve(errors: Float[Array, "count steps"], sizes: Float[Array, " count"], seed: int = 0, resamples: int = 1000) -> Curve:
     """Summarise `squared_errors`: the mean is a ratio of means, over all tasks, none left out."""
-    relative = np.asarray(errors, dtype=np.float64) / np.asarray(sizes, dtype=np.float64).mean()
-    count = relative.shape[0]
+    error, size = np.asarray(errors, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
+    relative, count = error / size.mean(), len(size)
     generator = np.random.default_rng(seed)
-    weights = generator.multinomial(count, np.full(count, 1.0 / count), size=resamples) / count
-    low, high = np.quantile(weights @ relative, [0.025, 0.975], axis=0)
+    drawn = (np.bincount(generator.integers(count, size=count), minlength=count) for _ in range(resamples))
+    low, high = np.quantile([weights @ error / (weights @ size) for weights in drawn], [0.025, 0.975], axis=0)
     return Curve(
         mean=relative.mean(axis=0),
         low=low,

@@ -1,4 +1,4 @@
-"""What no method of a class can beat: the best linear estimates, in closed form."""
+"""Closed-form linear estimates, each the best one under its own prior: minimum norm, ridge, and LMMSE for any covariance."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

@@ -36,6 +36,7 @@ def preconditioned_gradient_descent(preconditioner: Float[Array, "d d"]) -> Solv
     With P = Sigma^-1, the inverse covariance of the inputs, the rate is that of isotropic data (Ahn et al. 2023,
     arXiv:2306.00297, Theorem 1, where P is what a one-layer linear Transformer learns). State and iterate: w, (d,).
     """
+    checks.shape("preconditioner", preconditioner, (None, preconditioner.shape[0]))
     checks.finite("preconditioner", preconditioner)
     return Solver(
         init=start_at_zero,

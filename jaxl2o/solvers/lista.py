@@ -28,6 +28,7 @@ def lista_cp(layers: CouplingLayers) -> Solver:
     """
     checks.shape("weight", layers.weight, (None, None, None))
     checks.shape("threshold", layers.threshold, layers.weight.shape[:1])
+    checks.finite("weight", layers.weight)
     checks.nonnegative("threshold", layers.threshold)
 
     def step(w: Float[Array, " d"], prompt: Prompt, layer: CouplingLayers) -> Float[Array, " d"]:

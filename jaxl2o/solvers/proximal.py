@@ -45,6 +45,8 @@ def ista(penalty: ScalarLike, step_size: ScalarLike | None = None) -> Solver:
     F(w_k) - F* <= L |w_0 - w*|^2 / (2k) (Beck and Teboulle 2009, Theorem 3.1).
     """
     checks.nonnegative("penalty", penalty)
+    if step_size is not None:
+        checks.positive("step_size", step_size)
 
     def init(prompt: Prompt) -> IstaState:
         step = 1.0 / smoothness(prompt) if step_size is None else jnp.asarray(step_size, dtype=prompt.y.dtype)

@@ -14,7 +14,10 @@ from jaxl2o.types import Prompt, Solver
 
 
 def dense_solve(linear: Callable[[Any], Any], target: Any) -> Any:
-    """Solve linear(v) = target by forming the matrix of `linear`; exact, for iterates of a few hundred entries."""
+    """Solve linear(v) = target by forming the matrix of `linear`; exact, for iterates of a few hundred entries.
+
+    NaN where the matrix is singular: there the answer has no derivative (least squares with fewer examples than features).
+    """
     flat, unravel = ravel_pytree(target)
     matrix = jax.jacfwd(lambda v: ravel_pytree(linear(unravel(v)))[0])(jnp.zeros_like(flat))
     return unravel(jnp.linalg.solve(matrix, flat))
@@ -56,6 +59,11 @@ def unroll(
     Raises `ValueError` if a learned solver has fewer layers than `n_steps`, if `Implicit` is asked of a solver without
     a residual, or with another `keep` than "last".
     """
+    checks.require(
+        callable(keep) or keep in ("iterates", "last"), f"keep is {keep!r}; it must be 'iterates', 'last' or a function."
+    )
+    if isinstance(gradient, Truncated):
+        checks.require(gradient.steps >= 0, f"Truncated has {gradient.steps} steps; it must be zero or greater.")
     checks.require(n_steps >= 0, f"n_steps is {n_steps}; it must be zero or greater.")
     depth = min((leaf.shape[0] for leaf in jax.tree.leaves(solver.layers)), default=n_steps)
     checks.require(n_steps <= depth, f"the solver has {depth} learned layers, but {n_steps} steps are asked; ask fewer.")

@@ -32,10 +32,10 @@ def with_matrix(solver: Solver, matrix: Float[Array, "n d"]) -> Solver:
 def safeguarded(solver: Solver) -> Solver:
     """The same solver, but a step that fits the data worse than the zero vector is not taken.
 
-    Step t is taken if |y - X w_t| <= |y|, and otherwise the state stays as it is: so |y - X w_t| <= |y| at every t when
-    the solver starts from zero, and a learned solver cannot explode on a matrix unlike its training ones. The rule
-    reads X, y and the iterate alone, is the same in training and in use, and is invariant to the scale of y.
-    After the idea of Heaton et al. 2020 (arXiv:2003.01880), with the data misfit as the measure of progress.
+    Step t is taken if |y - X w_t|^2 <= (1 + 1e-6) |y|^2, with room for rounding alone, and otherwise the state stays as it
+    is. So this holds at every t when the solver starts from zero, and a learned solver cannot explode on a matrix unlike
+    its training ones. The rule reads X, y and the iterate alone, is the same in training and in use, and is invariant to
+    the scale of y. After the idea of Heaton et al. 2020 (arXiv:2003.01880), with the data misfit as the measure of progress.
     """
 
     def step(state: Any, prompt: Prompt, layer: Any) -> Any:

@@ -72,6 +72,7 @@ def column_correlated(correlation: float) -> Covariates:
 
 def heavy_tailed(degrees: float) -> Covariates:
     """Independent Student-t entries with `degrees` > 2 degrees of freedom, scaled to unit variance."""
+    checks.finite("degrees", degrees)
     checks.require(degrees > 2.0, f"degrees is {degrees:g}; a Student-t law has a variance only above 2.")
     scale = ((degrees - 2.0) / degrees) ** 0.5
     return lambda key, n, d: scale * jax.random.t(key, degrees, (n, d))

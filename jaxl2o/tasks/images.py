@@ -58,14 +58,14 @@ class Camera:
 def camera(patches: Float[Array, "p d"], n: int, rows: Covariates | None = None, noise: float = 0.0) -> Camera:
     """A camera whose mean is that of the given (training) patches; N(0, I) rows by default; noise in the pixels' units.
 
-    Raises `ValueError` if patches are not square, n is not positive, or the noise is negative.
+    Raises `ValueError` if patches are not square, n is negative, or the noise is negative.
     """
     checks.shape("patches", patches, (None, None))
     checks.finite("patches", patches)
     checks.nonnegative("noise", noise)
     side = round(patches.shape[1] ** 0.5)
     checks.require(side**2 == patches.shape[1], f"patches have {patches.shape[1]} pixels; only square patches have a DCT.")
-    checks.require(n > 0, f"n is {n}; a camera needs at least one measurement.")
+    checks.require(n >= 0, f"n is {n}; the number of measurements must be zero or greater.")
     basis = dct_basis(side)
     return Camera(n, isotropic() if rows is None else rows, basis, jnp.mean(patches, axis=0) @ basis, noise)
 
@@ -88,6 +88,7 @@ def pixels(camera: Camera, predictions: Float[Array, "*steps d"]) -> Float[Array
 def compressed_sensing(camera: Camera, patches: Float[Array, "p d"], penalty: ScalarLike = 0.1) -> Task:
     """A patch drawn uniformly from `patches` and measured by its own matrix. The objective is the Lasso."""
     checks.shape("patches", patches, (None, camera.basis.shape[0]))
+    checks.nonnegative("penalty", penalty)
 
     def sample(key: Key) -> Instance:
         key_patch, key_measure = jax.random.split(key)

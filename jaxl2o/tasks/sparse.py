@@ -21,12 +21,12 @@ Noise = Callable[[Key, Float[Array, " n"]], Float[Array, " n"]]
 
 def exactly(d: int, sparsity: int, support: Bool[Array, " d"] | None = None) -> Signal:
     """beta has exactly `sparsity` entries from N(0, 1), at places uniform among `support` (by default all d)."""
-    allowed = d if support is None else int(jnp.sum(support))
     if support is not None:
         checks.shape("support", support, (d,))
+    allowed = d if support is None else int(jnp.sum(support))
     checks.require(
         0 <= sparsity <= allowed,
-        f"sparsity is {sparsity}, but {allowed} coordinates may be non-zero; ask for at most {allowed}.",
+        f"sparsity is {sparsity}, but {allowed} coordinates may be non-zero; ask for 0 to {allowed}.",
     )
 
     def sample(key: Key) -> Float[Array, " d"]:
@@ -78,6 +78,7 @@ def gaussian_noise(deviation: float) -> Noise:
 
 def snr(decibels: float) -> Noise:
     """Noise of deviation std(X beta) * 10^(-decibels / 20), for each prompt its own: ALISTA's convention."""
+    checks.finite("decibels", decibels)
     return lambda key, clean: clean + jnp.std(clean) * 10.0 ** (-decibels / 20.0) * jax.random.normal(key, clean.shape)
 
 

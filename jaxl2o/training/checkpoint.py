@@ -1,6 +1,8 @@
 """Checkpoints of a run: the latest few and every n-th are kept, each written whole or not at all."""
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -46,9 +48,13 @@ class Checkpoints:
     def save(self, state: TrainState) -> None:
         """Write the state under its own step, to a temporary name first, with the kind and a digest of every array."""
         about = {"config": self._config, "seed": seed(state), "arrays": kinds(state), "digest": digest(state)}
-        self._manager.save(
-            int(state.step), args=ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about))
-        )
+        args = ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about))
+        try:
+            self._manager.save(int(state.step), args=args)
+        except ValueError as error:  # what tensorstore raises when it cannot write
+            full = "RESOURCE_EXHAUSTED" in str(error) or "No space left" in str(error)
+            code = errno.ENOSPC if full else errno.EIO
+            raise OSError(code, os.strerror(code), str(self._folder)) from error
 
     def restore(self, like: TrainState) -> TrainState | None:
         """The newest state, with the tree, dtypes and devices of `like`; None if nothing is saved yet.
@@ -63,24 +69,24 @@ class Checkpoints:
         if saved != self._config:
             raise CheckpointError(
                 f"{self._folder} belongs to a run with other values of {differing(saved, self._config)}; "
-                "use another folder, or start over with --fresh."
+                "use another folder, or start over in an empty one (--fresh)."
             )
         if arrays != kinds(like):
             raise CheckpointError(
                 f"{self._folder / str(step)} holds other arrays than this run's, in {differing(arrays, kinds(like))}; "
-                "start over with --fresh."
+                "start over in an empty folder (--fresh)."
             )
         if about["seed"] != seed(like):
             raise CheckpointError(
                 f"{self._folder / str(step)} was trained from another key than this run's; give the same seed, use another "
-                "folder, or start over with --fresh."
+                "folder, or start over in an empty folder (--fresh)."
             )
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         state = self._read(step, state=ocp.args.StandardRestore(abstract))["state"]
         if digest(state) != about["digest"]:
             raise CheckpointError(
                 f"the checkpoint {self._folder / str(step)} is damaged; remove it to go on from the one before, "
-                "or start over with --fresh."
+                "or start over in an empty folder (--fresh)."
             )
         return state
 
@@ -90,7 +96,7 @@ class Checkpoints:
         except Exception as error:  # orbax raises many kinds: every one means that this folder cannot be used
             raise CheckpointError(
                 f"the checkpoint {self._folder / str(step)} cannot be read ({type(error).__name__}); remove it to go on "
-                "from the one before, or start over with --fresh."
+                "from the one before, or start over in an empty folder (--fresh)."
             ) from error
 
 
@@ -116,5 +122,5 @@ def digest(state: TrainState) -> str:
     """A checksum of every byte of a state."""
     found = hashlib.sha256()
     for leaf in jax.tree.leaves(state._replace(key=jax.random.key_data(state.key))):
-        found.update(np.ascontiguousarray(leaf).data)
+        found.update(np.asarray(leaf).tobytes())
     return found.hexdigest()

@@ -83,8 +83,14 @@ class Chunk(NamedTuple):
     seconds: float
 
 
+ADVICE = (
+    "what was saved before is kept: start a run with a lower learning rate, a clipped gradient or a bounded loss, "
+    "from there or from the beginning."
+)
+
+
 class DivergedError(RuntimeError):
-    """The loss became infinite or not a number; what was saved before is still good."""
+    """The loss or a parameter became infinite or not a number; what was saved before is still good."""
 
 
 def train(
@@ -94,7 +100,7 @@ def train(
 
     A state that has come further is returned as it is. Reports hold the live state: copy what must outlast the call.
 
-    Raises `DivergedError` as soon as a loss is not finite, before that chunk is reported.
+    Raises `DivergedError` as soon as a loss or a parameter is not finite, before that chunk is reported.
     """
     checks.require(chunk_size >= 1, f"chunk_size is {chunk_size}; it must be at least 1.")
     run = jax.jit(advance, static_argnums=(0, 2), donate_argnums=1)
@@ -111,10 +117,9 @@ def train(
         seconds = time.perf_counter() - began
         if not np.isfinite(losses).all():
             first = done + 1 + int(np.argmin(np.isfinite(losses)))
-            raise DivergedError(
-                f"the loss of step {first} is {losses[first - done - 1]}; the last good checkpoint is kept: "
-                "lower the learning rate, clip the gradient or bound the loss, and resume."
-            )
+            raise DivergedError(f"the loss of step {first} is {losses[first - done - 1]}; {ADVICE}")
+        if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
+            raise DivergedError(f"the parameters after step {done + size} are not finite; {ADVICE}")
         done += size
         report(Chunk(state, losses, seconds))
     return state

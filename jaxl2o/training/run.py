@@ -1,4 +1,4 @@
-"""A training run that lives in a folder: the same call again resumes it, and a finished one is only read.
+"""A training run that lives in a folder: the same call again resumes it, and trains no step twice.
 
 metrics.jsonl has what the mathematics determines, one line a step; timing.jsonl has the clock, one line a chunk;
 checkpoints/ has the states. After a kill at any moment, all three are cut back to the newest checkpoint.
