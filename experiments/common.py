@@ -149,10 +149,10 @@ def readable(path: Path) -> Iterator[None]:
     """Whatever fails while `path` is read means that it is damaged: `InputError` in its place."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is damaged and cannot be read ({error}); start the run over with --fresh.") from error
+    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} is damaged and cannot be read ({type(error).__name__}); start the run over with --fresh."
+        ) from error
 
 
 def folder_of(root: Path, name: str, preset: str, config: Any, default: Any) -> Path:

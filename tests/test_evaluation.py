@@ -124,3 +124,10 @@ def test_the_interval_is_reproducible():
     assert np.all(first.low != other.low)
     same = curve(jnp.full((40, 2), 3.0), sizes)
     np.testing.assert_allclose([same.low, same.high], 3.0, rtol=1e-12)
+
+
+def test_the_interval_is_that_of_a_ratio():
+    """Errors that are half the size in every task have a relative error of 1/2 without any uncertainty."""
+    sizes = np.exp(np.random.default_rng(0).normal(size=50))
+    found = curve(jnp.asarray(0.5 * sizes[:, None]), jnp.asarray(sizes), resamples=50)
+    np.testing.assert_allclose([found.low[0], found.mean[0], found.high[0]], 0.5, rtol=1e-12)

@@ -371,6 +371,46 @@ def test_divergence_is_one_sentence(tiny, call, tmp_path):
     assert any((folder / "training" / "checkpoints").iterdir())
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe", b"PK\x03\x04 cut"])
+@pytest.mark.parametrize("name", ["config.json", "results.npz"])
+def test_a_damaged_folder_is_refused(tiny, call, tmp_path, name, damage):
+    """A finished run whose config or results cannot be read is one sentence with the file's name, and --fresh mends it."""
+    assert call("tiny")[0] == 0
+    (tmp_path / "runs" / "tiny" / "quick" / name).write_bytes(damage)
+    assert_one_sentence(call("tiny"), name, "--fresh")
+    assert call("tiny", "--fresh")[0] == 0
+
+
+def test_claims_without_results_are_not_finished(tiny, call, tmp_path):
+    """A folder whose results were deleted is run again."""
+    assert call("tiny")[0] == 0
+    (tmp_path / "runs" / "tiny" / "quick" / "results.npz").unlink()
+    assert call("tiny")[0] == 0
+    assert tiny.calls == 2
+
+
+def test_no_git_is_needed(tiny, call, tmp_path, monkeypatch):
+    """Where there is no git the revision is unknown, and the run goes on."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert call("tiny")[0] == 0
+    written = json.loads((tmp_path / "runs" / "tiny" / "quick" / "config.json").read_text())
+    assert written["environment"]["revision"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("--tuning-patches", "2000"), ("2000", "1297")),
+        (("--test-patches", "3"), ("is 3", "at least 8")),
+        (("--data", "photograph", "--test-patches", "50"), ("is 50", "at least 80")),
+    ],
+)
+def test_patches_that_are_not_there_are_refused_before_training(call, tmp_path, words, parts):
+    """Counts that the pictures do not have, or that the figure cannot show, are one sentence, and nothing was trained."""
+    assert_one_sentence(call("compressed_sensing", "--preset", "smoke", *words), *parts)
+    assert not list((tmp_path / "runs").rglob("training"))
+
+
 @pytest.fixture(scope="module")
 def smoke_runs(tmp_path_factory):
     """Every smoke preset, run by `python -m experiments` in processes of their own, side by side, compiled in haste."""

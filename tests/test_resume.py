@@ -381,3 +381,19 @@ def test_another_seed_is_refused(whole):
     """A run from another key does not go on from this one's checkpoint."""
     other = start(RECIPE, PARAMS, jax.random.key(4321))
     assert_refused(whole[0] / "checkpoints", other, {"name": "small"}, "another key", "--fresh")
+
+
+def test_a_disk_that_fills_up_in_orbax_is_an_os_error(tmp_path, monkeypatch):
+    """What tensorstore raises when there is no space left becomes the OSError of a full disk, and older states stay."""
+    with Checkpoints(tmp_path / "checkpoints", {}) as checkpoints:
+        checkpoints.save(begin())
+
+        def full(*args, **kwargs):
+            raise ValueError("RESOURCE_EXHAUSTED: Failed to write: No space left on device")
+
+        monkeypatch.setattr(checkpoints._manager, "save", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            checkpoints.save(begin()._replace(step=jnp.asarray(3)))
+        assert caught.value.errno == errno.ENOSPC
+        monkeypatch.undo()
+        assert checkpoints.restore(begin()).step == 0

@@ -439,3 +439,24 @@ def test_divergence_is_told_and_keeps_the_last_good_state(tmp_path, bad, word, f
         assert np.isfinite(saved.params)
     else:
         assert saved is None
+
+
+def test_an_update_that_is_not_finite_is_not_reported():
+    """Finite losses whose last update makes parameters infinite stop the run before that state could be saved."""
+    recipe = line_recipe(optax.sgd(np.inf))
+    reported = []
+    with pytest.raises(DivergedError, match="parameters after step 1 are not finite"):
+        train(recipe, start(recipe, {"slope": jnp.zeros(())}, jax.random.key(0)), 5, 1, reported.append)
+    assert reported == []
+
+
+def line_recipe(optimizer):
+    """Fit one slope to one prompt of y = 2 x."""
+    prompt = Prompt.of(np.ones((3, 1)), 2.0 * np.ones(3), np.ones((1, 1)))
+    instance = Instance(prompt, 2.0 * jnp.ones(1), 2.0 * jnp.ones(1))
+    task = Task(lambda key: instance, lambda w, prompt: jnp.zeros(()), lambda w, x: x @ w)
+
+    def predict(params, prompt):
+        return prompt.x_query @ params["slope"][None, None]
+
+    return Recipe(predict, lambda step: task, losses.last_step(), optimizer, 1)

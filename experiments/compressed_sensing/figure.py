@@ -133,9 +133,9 @@ def _curves(axes: Axes, results: Results, data: str) -> None:
 
 
 def table(results: Results) -> Table:
-    """PSNR with its interval, the median patch, and the time per patch of a compiled batch of 256, by method."""
+    """PSNR with its interval, the median patch, and the time per patch of a compiled batch, by method."""
     title = "PSNR in dB, 95 % interval by bootstrap over 32 x 32 blocks or over digits; the median patch;\n"
-    shown = Table("method", title=title + "time per patch, measuring included, in a batch of 256 compiled before")
+    shown = Table("method", title=title + "time per patch, measuring included, in a compiled batch of up to 256")
     for data in data_of(results):
         shown.add_column(data, justify="right")
         shown.add_column("median", justify="right")

@@ -118,18 +118,16 @@ def solver_recipe(prior: Prior, patches: Float[Array, "p d"], learner: Learner, 
 
 
 def transformer_recipe(
-    prior: Prior, patches: Float[Array, "p d"], learner: Learner, layers: VaryingLayers, rate: optax.Schedule, batch: int
+    prior: Prior, patches: Float[Array, "p d"], learner: Learner, unit: VaryingLayers, rate: optax.Schedule, batch: int
 ) -> Recipe:
     """Adam on the entries that M and theta fill, each on its own: the four heads' M and every coordinate's threshold.
 
-    The entries that the theorem fixes (identities, the mask constant, zeros) stay: they make pairs of ReLU heads cancel.
+    They move in the units in which LISTA-VM's are learned. The entries that the theorem fixes (identities, the mask
+    constant, zeros) stay: they make pairs of ReLU heads cancel.
     """
-    ones, twos = (
-        lista_vm(jax.tree.map(lambda leaf, value=value: jnp.full_like(leaf, value), layers), prior.camera.n).params
-        for value in (1.0, 2.0)
-    )
-    used = jax.tree.map(lambda one, two: (one != two).astype(one.dtype), ones, twos)
-    within = optax.stateless(lambda updates, params: jax.tree.map(jnp.multiply, updates, used))
+    once, twice = (lista_vm(jax.tree.map(lambda leaf, k=k: k * leaf, unit), prior.camera.n).params for k in (1.0, 2.0))
+    step = jax.tree.map(lambda a, b: jnp.abs(b - a), once, twice)
+    within = optax.stateless(lambda updates, params: jax.tree.map(jnp.multiply, updates, step))
     return _recipe(training_task(prior, patches), learner, optax.chain(optax.adam(rate), within), batch)
 
 
