@@ -29,12 +29,12 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], gap: float) -> No
         axes.annotate(
             name,
             xy=(right, ends[name][0]),
-            xytext=(right * 1.05, place),
+            xytext=(right * 1.08, place),
             color=ends[name][1],
             fontsize=8,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": ends[name][1], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={"arrowstyle": "-", "color": ends[name][1], "linewidth": 0.5, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0},
         )
 
 

@@ -43,7 +43,7 @@ from jaxl2o.training.loop import Recipe, start
 from jaxl2o.training.run import train_in
 from jaxl2o.types import Key, Params
 
-COST = {"smoke": "25 s", "quick": "4 min 30 s"}
+COST = {"smoke": "30 s", "quick": "4 min 20 s"}
 PENALTIES = (3.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.03, 0.01, 0.003, 0.001)
 SEEDS = tuple(range(10))  # of every key below: starts, trainings, matrices, tuning, test
 CHUNK = 256  # patches evaluated at a time, if there are so many
