@@ -181,6 +181,9 @@ def execute(name: str, preset: str, config: Any, root: Path, fresh: bool, keep: 
         console.print(f"{folder} is finished; --fresh runs it again.")
     else:
         console.print(f"{name}, preset {preset}, in {folder}")
+        if preset == "smoke":
+            # nearly all of a smoke run's time is compiling; what is compiled runs for milliseconds
+            jax.config.update("jax_disable_most_optimizations", True)
         # an accelerator's default products are coarser than float32, and claims are about float32
         with jax.default_matmul_precision("highest"):
             results = module.run(config, Run(folder, console))

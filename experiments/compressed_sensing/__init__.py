@@ -83,8 +83,8 @@ PRESETS = {
         batch=32,
         transformer_steps=4,
         transformer_batch=4,
-        tuning_patches=64,
-        test_patches=64,
+        tuning_patches=32,
+        test_patches=32,
     ),
     "quick": Config(),
 }
