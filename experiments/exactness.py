@@ -29,7 +29,7 @@ from jaxl2o.tasks.covariates import isotropic, rademacher
 from jaxl2o.tasks.sparse import exactly, fresh, gaussian_noise, sparse_recovery
 from jaxl2o.types import Key, Prompt
 
-COST = {"smoke": "30 s", "quick": "55 s"}
+COST = {"smoke": "40 s", "quick": "55 s"}
 SEED = 0
 DTYPES = {"float64": True, "float32": False}
 LAWS = {"Gaussian": isotropic, "Rademacher": rademacher}
