@@ -6,6 +6,7 @@ figure.png and .pdf, claims.json. Every file is written under a temporary name a
 
 import hashlib
 import importlib
+import io
 import json
 import os
 import platform
@@ -210,7 +211,8 @@ def claim_folder(folder: Path, resolved: dict[str, Any]) -> None:
 
 def conclude(module: ModuleType, folder: Path, console: Console) -> list[Claim]:
     """Redraw the figure, print the experiment's own table if it has one, and restate the claims; from results.npz alone."""
-    with readable(folder / "results.npz"), np.load(folder / "results.npz", allow_pickle=False) as file:
+    path = folder / "results.npz"
+    with readable(path), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
         results: Results = dict(file)
     with plt.style.context(STYLE):
         figure = module.plot(results)

@@ -86,17 +86,18 @@ def test_a_curve_needs_a_task(count):
     sizes=st.lists(st.floats(0.1, 10.0), min_size=6, max_size=6).map(np.array),
 )
 def test_a_curve_is_a_ratio_of_means(errors, sizes):
-    """Mean, quantiles and maximum are NumPy's, of errors over the mean size; the interval lies within the errors."""
+    """Mean, quantiles and maximum are NumPy's, of errors over the mean size; a ratio of sums lies within the ratios."""
     found = curve(jnp.asarray(errors), jnp.asarray(sizes), resamples=50)
     relative = errors / np.mean(sizes)
     np.testing.assert_allclose(found.mean, errors.mean(axis=0) / sizes.mean(), rtol=1e-12)
     np.testing.assert_allclose(found.quantiles, [np.quantile(relative, q, axis=0) for q in QUANTILES], rtol=1e-12)
     np.testing.assert_allclose(found.largest, relative.max(axis=0), rtol=1e-12)
     assert found.n_tasks == 6
-    slack = 1e-12 * (1.0 + relative.max(axis=0))
-    assert np.all(relative.min(axis=0) - slack <= found.low)
+    ratios = errors / sizes[:, None]
+    slack = 1e-12 * (1.0 + ratios.max(axis=0))
+    assert np.all(ratios.min(axis=0) - slack <= found.low)
     assert np.all(found.low <= found.high)
-    assert np.all(found.high <= relative.max(axis=0) + slack)
+    assert np.all(found.high <= ratios.max(axis=0) + slack)
 
 
 def test_a_curve_of_float32_is_summed_in_float64():

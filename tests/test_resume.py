@@ -397,3 +397,15 @@ def test_a_disk_that_fills_up_in_orbax_is_an_os_error(tmp_path, monkeypatch):
         assert caught.value.errno == errno.ENOSPC
         monkeypatch.undo()
         assert checkpoints.restore(begin()).step == 0
+
+
+@pytest.mark.parametrize("line", ["not a record", "[1, 2]", '{"loss": 1.0}'])
+def test_a_foreign_line_among_the_metrics_is_refused(tmp_path, line):
+    """A whole line that is no record is named, and the file stays as it is."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 2.0}\n' + line + "\n")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="no record") as caught:
+        metrics.cut(path, 1)
+    assert line in str(caught.value)
+    assert path.read_bytes() == before

@@ -84,8 +84,8 @@ class Chunk(NamedTuple):
 
 
 ADVICE = (
-    "what was saved before is kept: start a run with a lower learning rate, a clipped gradient or a bounded loss, "
-    "from there or from the beginning."
+    "the last good checkpoint is kept: start a run from it, or anew, with a lower learning rate, a clipped gradient or a "
+    "bounded loss."
 )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from jaxl2o.checks import InputError
+
 Record = dict[str, Any]
 
 
@@ -18,11 +20,26 @@ def append(path: Path, records: Iterable[Record]) -> None:
 
 
 def read(path: Path) -> list[Record]:
-    """All whole records. A last line that a killed writer left torn is passed over; a missing file has none."""
+    """All whole records. A last line that a killed writer left torn is passed over; a missing file has none.
+
+    Raises `InputError` if another line is not a record with a step.
+    """
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return [_record(path, line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def _record(path: Path, line: str) -> Record:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or "step" not in record:
+        raise InputError(
+            f"{path} has a line that is no record, {line[:40]!r}; remove the line, or start over in an empty folder."
+        )
+    return record
 
 
 def cut(path: Path, step: int) -> None:
