@@ -8,9 +8,9 @@ from importlib.metadata import version
 from jaxl2o.constructions import CONSTRUCTIONS as CONSTRUCTIONS
 from jaxl2o.constructions.construction import Construction as Construction
 from jaxl2o.constructions.construction import gap as gap
+from jaxl2o.models.config import TransformerConfig as TransformerConfig
 from jaxl2o.models.learner import transformer_learner as transformer_learner
 from jaxl2o.models.transformer import Transformer as Transformer
-from jaxl2o.models.transformer import TransformerConfig as TransformerConfig
 from jaxl2o.recover import recover as recover
 from jaxl2o.solvers.lasso import lasso as lasso
 from jaxl2o.solvers.learned import learned as learned

@@ -10,6 +10,7 @@ F hidden units, L layers, T steps, B tasks.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -152,10 +153,30 @@ class Learner(NamedTuple):
     prefixes: Callable[[Params, Prompt], Array]
 
 
+@dataclass(frozen=True)
+class Predict:
+    """A `Learner.predict` or `.prefixes` that has a faster way than `vmap` to answer many prompts; called, it answers one.
+
+    one: (params, prompt) -> answers.  many: (params, stacked prompts) -> stacked answers, the same up to rounding.
+    """
+
+    one: Callable[[Params, Prompt], Array]
+    many: Callable[[Params, Prompt], Array]
+
+    def __call__(self, params: Params, prompt: Prompt) -> Array:
+        """The answers to one prompt."""
+        return self.one(params, prompt)
+
+
+def over_tasks(predict: Callable[[Params, Prompt], Array]) -> Callable[[Params, Prompt], Array]:
+    """`predict` for stacked prompts: by its own faster way if it has one, else by `vmap`."""
+    return predict.many if isinstance(predict, Predict) else jax.vmap(predict, in_axes=(None, 0))
+
+
 def predict_prefixes(predict: Callable[[Params, Prompt], Array]) -> Callable[[Params, Prompt], Array]:
     """`Learner.prefixes` of any `predict`: it is run on every prefix, and the results transposed to (T+1, n+1)."""
 
     def predict_all(params: Params, prompt: Prompt) -> Float[Array, "steps {prompt.y.shape[0]}+1"]:
-        return jax.vmap(predict, in_axes=(None, 0))(params, prefixes(prompt))[..., 0].T
+        return over_tasks(predict)(params, prefixes(prompt))[..., 0].T
 
     return predict_all

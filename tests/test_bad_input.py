@@ -14,8 +14,8 @@ import pytest
 from jaxl2o import checks
 from jaxl2o.constructions.construction import fill
 from jaxl2o.limits.least_squares import ridge
+from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.layout import Layout
-from jaxl2o.models.transformer import TransformerConfig
 from jaxl2o.solvers import first_order, lista, proximal, varying, wrappers
 from jaxl2o.solvers.lasso import lasso
 from jaxl2o.solvers.unroll import Implicit, Truncated, solve, unroll

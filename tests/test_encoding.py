@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxl2o.models import presets
+from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.encoding import Encoding, Stream, alternating, interleaved, scratch, scratch_with_constant, stacked
 from jaxl2o.models.learner import transformer_learner
-from jaxl2o.models.transformer import Transformer, TransformerConfig
+from jaxl2o.models.transformer import Transformer
 from jaxl2o.types import Prompt
 
 SEEDS = st.integers(0, 2**31 - 1)

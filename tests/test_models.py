@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from jaxl2o.models import presets
 from jaxl2o.models.attention import WEIGHTINGS
 from jaxl2o.models.canonical import distance, merge
+from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.encoding import Stream, Tokens
+from jaxl2o.models.layer import Layer
 from jaxl2o.models.layout import BlockMatrix, Layout
-from jaxl2o.models.transformer import Layer, Transformer, TransformerConfig
+from jaxl2o.models.transformer import Transformer
 
 SEEDS = st.integers(0, 2**31 - 1)
 SIZE, WIDTH = 5, 6
@@ -38,6 +40,9 @@ CONFIGS = {
     "bilinear": TransformerConfig(
         depth=1, heads=3, width=WIDTH, head_dim=2, attention="linear", write="factored", norm="pre", bias="all", init_scale=0.5,
         read_out="bilinear", repeats=3,
+    ),
+    "wide": TransformerConfig(
+        depth=3, heads=2, width=WIDTH, head_dim=WIDTH, attention="softmax", score="factored", write="factored", unroll=True
     ),
     "softmax-merged": TransformerConfig(depth=2, heads=1, width=WIDTH, mlp_dim=4, attention="softmax", repeats=2),
 }  # fmt: skip
@@ -124,7 +129,8 @@ def attend(config: TransformerConfig, params, z, tokens: Tokens):
         for h in range(config.heads):
             scores = np.array([score(i, j, h) for j in readable])
             if config.attention == "softmax":
-                weights = np.exp(scores) / np.exp(scores).sum()
+                weights = np.exp(scores - scores.max(initial=-np.inf))
+                weights = weights / weights.sum()
             else:
                 weights = tokens.scale[i] * (np.maximum(scores, 0.0) if config.attention == "relu" else scores)
             for weight, j in zip(weights, readable, strict=True):
@@ -201,6 +207,37 @@ def test_the_module_is_the_textbook(name, seed):
         assert stream.answers is None
     else:
         np.testing.assert_allclose(stream.answers, expected.answers, rtol=1e-10, atol=1e-10)
+
+
+@EVERY_CONFIG
+@given(seed=SEEDS)
+def test_many_prompts_together_are_each_by_itself(name, seed):
+    """A leading axis of prompts gives the streams and read-outs of each prompt alone."""
+    config, rng = CONFIGS[name], np.random.default_rng(seed)
+    params = draw_params(config, rng)
+    prompts = [draw_tokens(config, rng) for _ in range(3)]
+    together = forward(config)(params, jax.tree.map(lambda *leaves: jnp.stack(leaves), *prompts))
+    for index, alone in enumerate(prompts):
+        stream = forward(config)(params, alone)
+        np.testing.assert_allclose(together.residual[index], stream.residual, rtol=1e-11, atol=1e-11)
+        if config.read_out != "none":
+            np.testing.assert_allclose(together.answers[index], stream.answers, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["small", "gpt", "wide", "softmax-merged"])
+def test_layers_one_by_one_are_the_loop_over_layers(name):
+    """With `unroll` and without it: the same stream, and the same gradient."""
+    config, rng = CONFIGS[name], np.random.default_rng(4)
+    params, tokens = draw_params(config, rng), draw_tokens(config, rng)
+
+    def value(params, unroll):
+        stream = Transformer(replace(config, unroll=unroll)).apply({"params": params}, tokens)
+        return jnp.sum(jnp.sin(stream.residual)), stream.residual
+
+    looped, one_by_one = (
+        jax.jit(jax.value_and_grad(partial(value, unroll=unroll), has_aux=True))(params) for unroll in (False, True)
+    )
+    chex.assert_trees_all_close(one_by_one, looped, rtol=1e-10, atol=1e-10)
 
 
 @EVERY_CONFIG
@@ -366,10 +403,13 @@ def test_weights_stay_within_the_mask(kind, seed, size):
 @cache
 def weigh(kind: str):
     """(scores, mask, scale) -> the weights, and the gradient in the scores of a sum of them."""
-    weighting = WEIGHTINGS[kind]
+
+    def weights(scores, mask, scale):
+        return WEIGHTINGS[kind](scores, mask, scale[:, None], 1)
+
     mixed = jnp.sin(jnp.arange(SIZE * SIZE, dtype=float)).reshape(SIZE, SIZE)
-    gradient = jax.grad(lambda scores, mask, scale: jnp.sum(mixed * weighting(scores, mask, scale)))
-    return jax.jit(lambda *args: (weighting(*args), gradient(*args)))
+    gradient = jax.grad(lambda scores, mask, scale: jnp.sum(mixed * weights(scores, mask, scale)))
+    return jax.jit(lambda *args: (weights(*args), gradient(*args)))
 
 
 # --- presets --------------------------------------------------------------------------------------------------------------
@@ -549,8 +589,8 @@ def test_a_layer_by_itself_is_the_first_step_of_the_stream():
     config, rng = CONFIGS["gpt"], np.random.default_rng(12)
     params, tokens = draw_params(config, rng), draw_tokens(config, rng)
     stream = forward(config)(params, tokens).residual
-    layer = jax.jit(lambda own, z: Layer(config).apply({"params": own}, z, tokens))
+    one = jax.tree.map(lambda leaf: leaf[None], tokens)
+    layer = jax.jit(lambda own, z: Layer(config).apply({"params": own}, z.T, one)[0].T)
     for t in range(config.depth):
         own = jax.tree.map(lambda leaf, t=t: leaf[t], params["layers"])
-        after, _ = layer(own, stream[t])
-        np.testing.assert_allclose(after, stream[t + 1], rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(layer(own, stream[t]), stream[t + 1], rtol=1e-12, atol=1e-13)

@@ -15,8 +15,8 @@ from jaxl2o.constructions.learner import constrained_learner
 from jaxl2o.constructions.sparse_recovery import lista_vm
 from jaxl2o.models import presets
 from jaxl2o.models.encoding import alternating, interleaved, stacked
+from jaxl2o.models.layer import Layer
 from jaxl2o.models.learner import transformer_learner
-from jaxl2o.models.transformer import Layer
 from jaxl2o.solvers import varying
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.varying import VaryingLayers
@@ -61,7 +61,8 @@ def one_layer():
     def apply(own, prompt):
         tokens = alternating(D).tokens(prompt)
         z = jnp.sin(tokens.z.sum(axis=1, keepdims=True) + jnp.arange(8.0)[None])
-        return Layer(GPT2).apply({"params": own}, z, tokens)[0]
+        one = jax.tree.map(lambda leaf: leaf[None], tokens)
+        return Layer(GPT2).apply({"params": own}, z.T, one)[0].T
 
     return apply, own
 

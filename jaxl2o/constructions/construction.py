@@ -9,10 +9,10 @@ from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.models.attention import Attention
+from jaxl2o.models.config import TransformerConfig, default_float
 from jaxl2o.models.encoding import Encoding
 from jaxl2o.models.layout import BlockMatrix
 from jaxl2o.models.learner import transformer_learner
-from jaxl2o.models.transformer import TransformerConfig, default_float
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.types import Key, Params, Prompt, Solver, prefixes
 

@@ -1,6 +1,7 @@
 """What a head does with its scores: linear, ReLU and softmax weightings of who reads whom.
 
-Each is a pure function (scores (N, N), mask (N, N), scale (N,)) -> weights (N, N); query i reads key j only where mask_ij.
+Each is a pure function (scores, mask, scale, read) -> weights, elementwise in all axes but `read`, the axis of the tokens that
+are read. `mask` says who may read whom, and `scale` is what a reader's sums are multiplied by; both broadcast with the scores.
 """
 
 from collections.abc import Callable
@@ -10,23 +11,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-Weighting = Callable[[Float[Array, "N N"], Bool[Array, "N N"], Float[Array, " N"]], Float[Array, "N N"]]
+Scores = Float[Array, "..."]
+Weighting = Callable[[Scores, Bool[Array, "..."], Float[Array, "..."], int], Scores]
 Attention = Literal["linear", "relu", "softmax"]
 
 
-def linear(scores: Float[Array, "N N"], mask: Bool[Array, "N N"], scale: Float[Array, " N"]) -> Float[Array, "N N"]:
-    """scale_i * scores_ij: a sum, or an average, over the tokens that i may read (Ahn et al. 2023)."""
-    return jnp.where(mask, scores, 0.0) * scale[:, None]
+def linear(scores: Scores, mask: Bool[Array, "..."], scale: Float[Array, "..."], read: int) -> Scores:
+    """scale * scores: a sum, or an average, over the tokens that may be read (Ahn et al. 2023)."""
+    return scores * jnp.where(mask, scale, 0.0)
 
 
-def relu(scores: Float[Array, "N N"], mask: Bool[Array, "N N"], scale: Float[Array, " N"]) -> Float[Array, "N N"]:
-    """scale_i * max(scores_ij, 0) (Bai et al. 2023; Liu et al. 2025)."""
-    return jnp.where(mask, jnp.maximum(scores, 0.0), 0.0) * scale[:, None]
+def relu(scores: Scores, mask: Bool[Array, "..."], scale: Float[Array, "..."], read: int) -> Scores:
+    """scale * max(scores, 0) (Bai et al. 2023; Liu et al. 2025)."""
+    return jnp.maximum(scores, 0.0) * jnp.where(mask, scale, 0.0)
 
 
-def softmax(scores: Float[Array, "N N"], mask: Bool[Array, "N N"], scale: Float[Array, " N"]) -> Float[Array, "N N"]:
-    """exp(scores_ij) / sum_j exp(scores_ij); rows that may read nobody are zero. It is normalised already: no scale."""
-    weights = jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(scores.dtype).min), axis=-1)
+def softmax(scores: Scores, mask: Bool[Array, "..."], scale: Float[Array, "..."], read: int) -> Scores:
+    """exp(scores) / sum exp(scores) over what is read; who may read nobody has zeros. It is normalised already: no scale."""
+    weights = jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(scores.dtype).min), axis=read)
     return jnp.where(mask, weights, 0.0)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxl2o import checks
-from jaxl2o.models.transformer import TransformerConfig
+from jaxl2o.models.config import TransformerConfig
 from jaxl2o.types import Params
 
 

@@ -18,20 +18,21 @@ from jaxl2o.types import Prompt, design_matrix, queries
 class Tokens(NamedTuple):
     """z: the vectors; mask_ij: token i may read token j; scale_i: what i's sums are multiplied by; position_i: i's place.
 
-    Places count what came before and may be read, so they do not see unused examples, and all queries share one.
+    Places count what came before and may be read, so they do not see unused examples, and all queries share one. The tokens
+    of many prompts are these arrays with a leading axis.
     """
 
-    z: Float[Array, "N D"]
-    mask: Bool[Array, "N N"]
-    scale: Float[Array, " N"]
-    position: Int[Array, " N"]
+    z: Float[Array, "*prompts N D"]
+    mask: Bool[Array, "*prompts N N"]
+    scale: Float[Array, "*prompts N"]
+    position: Int[Array, "*prompts N"]
 
 
 class Stream(NamedTuple):
     """What a Transformer gives back, after 0..T layers: the residual stream, and the read-out of every token if it has one."""
 
-    residual: Float[Array, "steps N D"]
-    answers: Float[Array, "steps N"] | None = None
+    residual: Float[Array, "*prompts steps N D"]
+    answers: Float[Array, "*prompts steps N"] | None = None
 
 
 class Encoding(NamedTuple):

@@ -1,6 +1,6 @@
 """The papers' models as points of the one config. Parameter counts are tested."""
 
-from jaxl2o.models.transformer import TransformerConfig
+from jaxl2o.models.config import TransformerConfig
 
 
 def small_tf(d: int = 20, depth: int = 12) -> TransformerConfig:
@@ -22,6 +22,7 @@ def small_tf(d: int = 20, depth: int = 12) -> TransformerConfig:
         bias="mlp",
         read_in=d + 1,
         read_out="linear",
+        unroll=True,
     )
 
 
@@ -45,6 +46,7 @@ def gpt2(d: int = 20, depth: int = 12, heads: int = 8, width: int = 256, positio
         read_in=d,
         read_out="linear",
         positions=positions,
+        unroll=True,
     )
 
 

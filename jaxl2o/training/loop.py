@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Int
 
 from jaxl2o import checks
 from jaxl2o.training.losses import Loss
-from jaxl2o.types import Key, Params, Prompt, Task
+from jaxl2o.training.parallel import TaskKeys, mean_over_tasks, replicate
+from jaxl2o.types import Key, Params, Prompt, Task, over_tasks
 
 
 class Recipe(NamedTuple):
@@ -26,6 +27,8 @@ class Recipe(NamedTuple):
     predict: `learner.predict` or `learner.prefixes`.  task_at: (step) -> Task.  loss: see `losses`.
     optimizer: any optax transformation; which parameters move is its business.  batch_size: tasks a step.
     params_at: (params, step) -> params, for stages and unmasking. `step` is traced, so curricula are masks.
+    devices: local devices that share a step's tasks.  at_once: tasks of a device whose activations are held at one time, the
+    rest following one group after another; 0: all. Neither changes which tasks a step has, nor their loss but for rounding.
     """
 
     predict: Callable[[Params, Prompt], Array]
@@ -34,6 +37,8 @@ class Recipe(NamedTuple):
     optimizer: optax.GradientTransformation
     batch_size: int
     params_at: Callable[[Params, Int[Array, ""]], Params] = lambda params, step: params
+    devices: int = 1
+    at_once: int = 0
 
 
 class TrainState(NamedTuple):
@@ -51,23 +56,29 @@ def start(recipe: Recipe, params: Params, key: Key) -> TrainState:
     return TrainState(params, recipe.optimizer.init(params), jnp.zeros((), dtype=int), key)
 
 
-def batch_loss(recipe: Recipe, params: Params, step: Int[Array, ""], key: Key) -> Float[Array, ""]:
-    """The mean loss over the batch of one step, which is a function of fold_in(key, step)."""
-    task = recipe.task_at(step)
-    used = recipe.params_at(params, step)
+def task_keys(recipe: Recipe, step: Int[Array, ""], key: Key) -> TaskKeys:
+    """The keys of the tasks of one step: a function of fold_in(key, step), on however many devices they are drawn."""
+    return jax.random.split(jax.random.fold_in(key, step), recipe.batch_size)
 
-    def one(key: Key) -> Float[Array, ""]:
-        instance = task.sample(key)
-        return recipe.loss(recipe.predict(used, instance.prompt), instance, step)
 
-    return jnp.mean(jax.vmap(one)(jax.random.split(jax.random.fold_in(key, step), recipe.batch_size)))
+def mean_loss(recipe: Recipe, params: Params, step: Int[Array, ""], keys: TaskKeys) -> Float[Array, ""]:
+    """The mean loss over the tasks of these keys."""
+    instances = jax.vmap(recipe.task_at(step).sample)(keys)
+    trajectories = over_tasks(recipe.predict)(recipe.params_at(params, step), instances.prompt)
+    return jnp.mean(jax.vmap(recipe.loss, in_axes=(0, 0, None))(trajectories, instances, step))
 
 
 def advance(recipe: Recipe, state: TrainState, n_steps: int) -> tuple[TrainState, Float[Array, " n_steps"]]:
     """Take `n_steps` optimiser steps; returns the new state and the loss of every step. Pure: `vmap` of it is a sweep."""
 
+    def value_and_gradient(at: tuple[Params, Int[Array, ""]], keys: TaskKeys) -> tuple[Float[Array, ""], Params]:
+        params, step = at
+        return jax.value_and_grad(mean_loss, argnums=1)(recipe, params, step, keys)
+
+    mean = mean_over_tasks(value_and_gradient, recipe.devices, recipe.at_once)
+
     def step(state: TrainState, _: None) -> tuple[TrainState, Float[Array, ""]]:
-        value, gradient = jax.value_and_grad(batch_loss, argnums=1)(recipe, state.params, state.step, state.key)
+        value, gradient = mean((state.params, state.step), task_keys(recipe, state.step, state.key))
         updates, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(params, opt_state, state.step + 1, state.key), value
@@ -98,19 +109,21 @@ def train(
 ) -> TrainState:
     """Advance until `n_steps` are done in all, in jitted chunks with donated buffers; each chunk is reported.
 
+    All that will run is compiled before the first step: a chunk, and the rest if the chunks do not divide the steps.
+
     A state that has come further is returned as it is. Reports hold the live state: copy what must outlast the call.
 
     Raises `DivergedError` as soon as a loss or a parameter is not finite, before that chunk is reported.
     """
     checks.require(chunk_size >= 1, f"chunk_size is {chunk_size}; it must be at least 1.")
     run = jax.jit(advance, static_argnums=(0, 2), donate_argnums=1)
-    compiled: dict[int, Any] = {}
-    state = jax.tree.map(jnp.array, state)
+    state = replicate(jax.tree.map(jnp.array, state), recipe.devices)
     done = int(state.step)
+    left = max(0, n_steps - done)
+    sizes = {min(chunk_size, left), left % chunk_size} - {0}
+    compiled = {size: run.lower(recipe, state, size).compile() for size in sizes}
     while done < n_steps:
         size = min(chunk_size, n_steps - done)
-        if size not in compiled:
-            compiled[size] = run.lower(recipe, state, size).compile()
         began = time.perf_counter()
         state, values = compiled[size](state)
         losses = np.asarray(values)

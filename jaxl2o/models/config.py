@@ -1,0 +1,73 @@
+"""What a Transformer may be: one frozen config, of which every paper is a point (`presets`)."""
+
+from dataclasses import dataclass, fields
+from typing import Literal, get_args, get_origin
+
+import jax
+import jax.numpy as jnp
+
+from jaxl2o import checks
+from jaxl2o.models.attention import Attention
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The shape of a Transformer: L = depth layers, applied `repeats` times over, so T = depth * repeats.
+
+    depth, heads, width (D), mlp_dim (F; 0: no MLP): sizes.
+    head_dim (K): of factored heads; merged ones have none.
+    attention: how scores become weights.
+    score: merged (one D x D matrix a head) or factored (query and key, D x K each, with softmax's 1/sqrt(K)).
+    write: merged (one D x D matrix a head, no output projection) or factored (value D x K and output K x D).
+    activation: of the MLP.  norm: none, post (after each residual sum) or pre (before each branch, and before the read-out).
+    bias: none, mlp, or all (attention too).  init_scale: deviation of random weights, in units of 1/sqrt(fan in).
+    clip: the stream stays within [-clip, clip] after every layer; None: it is free.
+    read_in: tokens are mapped to the stream by a learned affine map of this input width; 0: they are the stream.
+    read_out: none; linear, <v, h> + b; or bilinear, <h, V h> + <v, h>.
+    positions: length of a table of learned position vectors; 0: none.
+    unroll: the layers are compiled one after another instead of looped over, which is faster to run and slower to compile.
+    remat: recompute a layer in the backward pass.  dtype: of the computation ("bfloat16"); None: that of the parameters.
+    """
+
+    depth: int
+    heads: int
+    width: int
+    head_dim: int = 0
+    mlp_dim: int = 0
+    attention: Attention = "linear"
+    score: Literal["factored", "merged"] = "merged"
+    write: Literal["factored", "merged"] = "merged"
+    activation: Literal["relu", "gelu"] = "relu"
+    norm: Literal["none", "pre", "post"] = "none"
+    bias: Literal["none", "mlp", "all"] = "none"
+    init_scale: float = 1.0
+    clip: float | None = None
+    read_in: int = 0
+    read_out: Literal["none", "linear", "bilinear"] = "none"
+    positions: int = 0
+    repeats: int = 1
+    unroll: bool = False
+    remat: bool = False
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "heads", "width", "repeats"):
+            checks.require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in ("head_dim", "mlp_dim", "read_in", "positions"):
+            checks.require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be zero or greater.")
+        for field in fields(self):
+            if get_origin(field.type) is Literal:
+                value, known = getattr(self, field.name), get_args(field.type)
+                checks.require(value in known, f"{field.name} is {value!r}; it must be one of {', '.join(known)}.")
+        factored = "factored" in (self.score, self.write)
+        checks.require(
+            factored == (self.head_dim > 0),
+            f"head_dim is {self.head_dim} with score {self.score!r} and write {self.write!r}; "
+            "factored heads need a head_dim of at least 1, merged heads need 0.",
+        )
+        checks.require(self.clip is None or self.clip > 0, f"clip is {self.clip}; give a positive bound, or None for none.")
+
+
+def default_float() -> jnp.dtype:
+    """The dtype of parameters: float64 where JAX is set to 64 bits, else float32."""
+    return jax.dtypes.canonicalize_dtype(float)

@@ -1,0 +1,119 @@
+"""One batch, on any number of devices and in groups of any size: the same tasks, the same gradient, the same curve."""
+
+from functools import cache
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxl2o.checks import InputError
+from jaxl2o.models.encoding import interleaved
+from jaxl2o.models.learner import transformer_learner
+from jaxl2o.models.presets import small_tf
+from jaxl2o.solvers.learned import learned
+from jaxl2o.solvers.varying import VaryingLayers, lista_vm
+from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
+from jaxl2o.training import losses
+from jaxl2o.training.loop import Recipe, start, train
+from jaxl2o.training.parallel import mean_over_tasks
+from jaxl2o.training.run import train_in
+
+D, N, BATCH, STEPS = 6, 5, 16, 50
+KEY = jax.random.key(7)
+TASK = sparse_recovery(exactly(D, 2), fresh(N, D))
+TRANSFORMER = transformer_learner(small_tf(D, depth=2), interleaved(D))
+LISTA = learned(lambda key, prompt: VaryingLayers(jnp.tile(0.05 * jnp.eye(D), (2, 1, 1)), jnp.full(2, 0.05)), lista_vm)
+
+# name -> (what is trained, how it answers)
+LEARNERS = {"transformer": (TRANSFORMER, TRANSFORMER.prefixes), "lista-vm": (LISTA, LISTA.predict)}
+LOSSES = {"transformer": losses.all_prefixes(), "lista-vm": losses.all_steps(losses.bounded())}
+
+
+def recipe(name: str, **changes) -> Recipe:
+    """Adam on sparse recovery."""
+    return Recipe(LEARNERS[name][1], lambda step: TASK, LOSSES[name], optax.adam(1e-3), BATCH)._replace(**changes)
+
+
+@cache
+def begin(name: str):
+    """The parameters before the first step."""
+    return jax.jit(LEARNERS[name][0].init)(KEY, TASK.sample(KEY).prompt)
+
+
+def curve(name: str, **changes) -> np.ndarray:
+    """The losses of STEPS steps."""
+    chunks = []
+    plan = recipe(name, **changes)
+    train(plan, start(plan, begin(name), KEY), STEPS, STEPS, lambda chunk: chunks.append(chunk.losses))
+    return np.concatenate(chunks)
+
+
+@cache
+def plain(name: str) -> np.ndarray:
+    """The curve of one device that holds the whole batch."""
+    return curve(name)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize(("devices", "at_once"), [(2, 0), (4, 0), (8, 0), (1, 4), (2, 4), (8, 1)])
+def test_devices_and_groups_do_not_change_the_curve(name, devices, at_once):
+    """Over 50 steps in float64, where the order of sums is all that differs."""
+    found = curve(name, devices=devices, at_once=at_once)
+    assert plain(name)[-1] < plain(name)[0]
+    np.testing.assert_allclose(found, plain(name), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("devices", "at_once"), [(1, 0), (1, 3), (2, 0), (2, 3), (4, 1)])
+def test_a_mean_over_tasks_is_the_mean(devices, at_once):
+    """Shares and groups of a function that is a mean over keys: the whole tree, to rounding."""
+
+    def function(shared, keys):
+        numbers = jax.vmap(jax.random.normal)(keys)
+        return {"mean": jnp.mean(numbers), "scaled": shared * jnp.mean(numbers**2)}
+
+    keys = jax.random.split(KEY, 12)
+    found = jax.jit(mean_over_tasks(function, devices, at_once))(jnp.arange(3.0), keys)
+    chex.assert_trees_all_close(found, function(jnp.arange(3.0), keys), rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"devices": 3}, "16 tasks does not divide into groups of 1 on 3 devices; choose a multiple of 3"),
+        ({"devices": 2, "at_once": 5}, "groups of 5 on 2 devices; choose a multiple of 10"),
+        ({"devices": 9}, "devices is 9, but this process has 8"),
+        ({"devices": 0}, "devices is 0"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_is_refused(changes, words):
+    """One sentence with what was asked and what would do."""
+    with pytest.raises(InputError, match=words):
+        curve("lista-vm", **changes)
+
+
+def test_nothing_is_compiled_after_the_first_chunk():
+    """The loss is traced once for chunks of one size, and once more for a shorter last one, before any step is taken."""
+    traces, seen = [], []
+
+    def counted(trajectory, instance, step):
+        traces.append(1)
+        return LOSSES["lista-vm"](trajectory, instance, step)
+
+    plan = recipe("lista-vm", loss=counted, devices=2)
+    train(plan, start(plan, begin("lista-vm"), KEY), 22, 5, lambda chunk: seen.append(len(traces)))
+    assert len(seen) == 5
+    assert set(seen) == {seen[0]}
+
+
+@pytest.mark.parametrize(("first", "then"), [(8, 1), (1, 4), (2, 8)])
+def test_a_run_goes_on_with_another_number_of_devices(tmp_path, first, then):
+    """Half of the steps on one number of devices, the rest on another: the curve of one device."""
+    chunks = []
+    for devices, n_steps in ((first, STEPS // 2), (then, STEPS)):
+        plan = recipe("lista-vm", devices=devices)
+        state = start(plan, begin("lista-vm"), KEY)
+        train_in(tmp_path, plan, state, n_steps, STEPS // 2, report=lambda chunk: chunks.append(chunk.losses))
+    np.testing.assert_allclose(np.concatenate(chunks), plain("lista-vm"), rtol=1e-9)
