@@ -3,9 +3,15 @@
 import argparse
 import difflib
 import errno
+import os
 import sys
 from pathlib import Path
 
+from experiments import machine
+
+machine.prepare(os.environ)  # JAX reads its settings when it is imported, so all imports that need it stand below
+
+# ruff: noqa: E402
 import tyro
 from rich.console import Console
 from rich.table import Table

@@ -1,7 +1,8 @@
 """What every experiment shares: its claims, its folder, how it is run, resumed and kept.
 
-A run's folder is runs/NAME/PRESET (PRESET-<8 hex> with overrides): config.json, the folders of its trainings, results.npz,
-figure.png and .pdf, claims.json. Every file is written under a temporary name and renamed: a kill leaves it whole or absent.
+A run's folder is runs/NAME/PRESET (PRESET-<8 hex> with overrides): config.json, the folders of its trainings and summary.json,
+what they cost, results.npz, figure.png and .pdf, claims.json. Every file is written under a temporary name and renamed: a kill
+leaves it whole or absent.
 """
 
 import hashlib
@@ -30,6 +31,7 @@ from rich.table import Column, Table
 
 import jaxl2o
 from jaxl2o.checks import InputError, require
+from jaxl2o.training.accounting import summarise
 from jaxl2o.training.loop import Chunk
 
 EXPERIMENTS = ("exactness", "compressed_sensing")
@@ -188,6 +190,9 @@ def execute(name: str, preset: str, config: Any, root: Path, fresh: bool, keep: 
         # an accelerator's default products are coarser than float32, and claims are about float32
         with jax.default_matmul_precision("highest"):
             results = module.run(config, Run(folder, console))
+            summary = summarise(folder)
+        if summary["trainings"]:
+            write_json(folder / "summary.json", summary)
         write_atomically(folder / "results.npz", lambda path: np.savez_compressed(path, **results))
     claims = conclude(module, folder, console)
     console.print(table_of(claims))

@@ -352,6 +352,8 @@ def test_an_interrupted_run_resumes(tiny, call, tmp_path):
     tiny.fault = lambda chunk: None
     assert call("tiny")[0] == 0
     assert tiny.reached == [1, 2, 3, 4, 5, 6]
+    assert sorted(os.listdir(folder)) == sorted([*FILES, "summary.json", "training"])
+    assert json.loads((folder / "summary.json").read_text())["trainings"]["training"]["steps"] == 6
     assert [record["step"] for record in metrics.read(folder / "training" / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
     with np.load(folder / "results.npz") as file:
         resumed = dict(file)

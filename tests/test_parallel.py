@@ -18,7 +18,7 @@ from jaxl2o.solvers.varying import VaryingLayers, lista_vm
 from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.training import losses
 from jaxl2o.training.loop import Recipe, start, train
-from jaxl2o.training.parallel import mean_over_tasks
+from jaxl2o.training.parallel import devices_for, mean_over_tasks
 from jaxl2o.training.run import train_in
 
 D, N, BATCH, STEPS = 6, 5, 16, 50
@@ -117,3 +117,9 @@ def test_a_run_goes_on_with_another_number_of_devices(tmp_path, first, then):
         state = start(plan, begin("lista-vm"), KEY)
         train_in(tmp_path, plan, state, n_steps, STEPS // 2, report=lambda chunk: chunks.append(chunk.losses))
     np.testing.assert_allclose(np.concatenate(chunks), plain("lista-vm"), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("tasks", "devices"), [(1, 1), (3, 3), (4, 4), (12, 6), (64, 8), (7, 7), (11, 1)])
+def test_devices_that_share_equally(tasks, devices):
+    """Of the eight devices here, the most whose number divides the tasks."""
+    assert devices_for(tasks) == devices

@@ -30,9 +30,19 @@ def mesh_of(devices: int) -> jax.sharding.Mesh:
     return jax.make_mesh((devices,), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=local[:devices])
 
 
+def devices_for(tasks: int) -> int:
+    """The most local devices among which so many tasks can be shared equally."""
+    return max(count for count in range(1, jax.local_device_count() + 1) if tasks % count == 0)
+
+
 def replicate(state: Shared, devices: int) -> Shared:
     """The same arrays on every one of the first so many devices."""
     return jax.device_put(state, jax.NamedSharding(mesh_of(devices), jax.P()))
+
+
+def share_out(arrays: Shared, devices: int) -> Shared:
+    """The first axis of every array cut into equal shares, one on each of the first so many devices."""
+    return jax.device_put(arrays, jax.NamedSharding(mesh_of(devices), jax.P(AXIS)))
 
 
 def mean_over_tasks(

@@ -1,7 +1,8 @@
 """A training run that lives in a folder: the same call again resumes it, and trains no step twice.
 
-metrics.jsonl has what the mathematics determines, one line a step; timing.jsonl has the clock, one line a chunk;
-checkpoints/ has the states. After a kill at any moment, all three are cut back to the newest checkpoint.
+metrics.jsonl has what the mathematics determines, one line a step; timing.jsonl has the clock, one line a chunk: its seconds
+without compiling, tasks and model FLOP a second, and the number of devices; checkpoints/ has the states. After a kill at any
+moment, all three are cut back to the newest checkpoint.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxl2o.training import metrics
+from jaxl2o.training.accounting import model_flops
 from jaxl2o.training.checkpoint import Checkpoints
 from jaxl2o.training.loop import Chunk, Recipe, TrainState, train
 
@@ -38,16 +40,21 @@ def train_in(
         for name in ("metrics.jsonl", "timing.jsonl"):
             metrics.cut(folder / name, int(state.step))
 
+        flops = model_flops(recipe, state)
+
         def keep(chunk: Chunk) -> None:
             done, size = int(chunk.state.step), len(chunk.losses)
             first = done - size + 1
             losses = ({"step": first + i, "loss": float(value)} for i, value in enumerate(chunk.losses))
             metrics.append(folder / "metrics.jsonl", losses)
-            tasks = size * recipe.batch_size
-            metrics.append(
-                folder / "timing.jsonl",
-                [{"step": done, "seconds": chunk.seconds, "tasks_per_second": tasks / chunk.seconds}],
-            )
+            clock = {
+                "step": done,
+                "seconds": chunk.seconds,
+                "tasks_per_second": size * recipe.batch_size / chunk.seconds,
+                "flops_per_second": size * flops / chunk.seconds,
+                "devices": recipe.devices,
+            }
+            metrics.append(folder / "timing.jsonl", [clock])
             if done >= n_steps or (done // chunk_size) % checkpoint_every == 0:
                 checkpoints.save(chunk.state)
             report(chunk)

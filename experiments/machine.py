@@ -1,0 +1,25 @@
+"""The setting that makes training on a CPU fast, made before JAX starts; what the user has set is left alone.
+
+XLA runs batched products and most loops on one thread a device, so a CPU that is one device leaves cores idle. Here every core
+becomes a device, and trainings share a step's tasks among them. Accelerators are not affected.
+"""
+
+import os
+from collections.abc import MutableMapping
+
+DEVICES = "JAX_NUM_CPU_DEVICES"
+FORCED = "--xla_force_host_platform_device_count"
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def prepare(environment: MutableMapping[str, str]) -> None:
+    """One CPU device a core, but a power of two and at most eight, which batches divide by; unless the number is set already.
+
+    To be called before JAX is imported.
+    """
+    if DEVICES not in environment and FORCED not in environment.get("XLA_FLAGS", ""):
+        environment[DEVICES] = str(max(count for count in (1, 2, 4, 8) if count <= cores()))

@@ -1,0 +1,113 @@
+"""What a training step costs: the arithmetic of its model, the device's measured peak, and the memory it took.
+
+Model FLOP of a step are the multiplications and additions of the matrix products of one forward pass over its tasks, times
+three: the backward pass has two products for each. Recomputation is not counted, so remat does not look like speed.
+"""
+
+import math
+import resource
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend import core
+from jaxtyping import Array, Float
+
+from jaxl2o.training import metrics
+from jaxl2o.training.loop import Recipe, TrainState, mean_loss, task_keys
+from jaxl2o.training.parallel import share_out
+
+
+def model_flops(recipe: Recipe, state: TrainState) -> int:
+    """The model FLOP of one step: three times those of the matrix products of a forward pass."""
+    keys = jax.eval_shape(partial(task_keys, recipe), state.step, state.key)
+    return 3 * matrix_flops(jax.make_jaxpr(partial(mean_loss, recipe))(state.params, state.step, keys).jaxpr)
+
+
+def matrix_flops(jaxpr: core.Jaxpr) -> int:
+    """2 m n k for every product of an (m, k) and a (k, n) matrix; a scan counts as often as it goes round, a while once.
+
+    Of the branches of a condition the dearest counts.
+    """
+    total = 0
+    for equation in jaxpr.eqns:
+        name, inner = equation.primitive.name, [matrix_flops(part) for part in _parts(equation.params)]
+        if name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            left: Any = equation.invars[0].aval
+            out: Any = equation.outvars[0].aval
+            total += 2 * math.prod(out.shape) * math.prod(left.shape[axis] for axis in contracted)
+        elif name == "cond":
+            total += max(inner)
+        else:
+            total += sum(inner) * (equation.params["length"] if name == "scan" else 1)
+    return total
+
+
+def _parts(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+    for value in jax.tree.leaves(list(params.values()), is_leaf=lambda leaf: isinstance(leaf, core.ClosedJaxpr)):
+        if isinstance(value, core.ClosedJaxpr):
+            yield value.jaxpr
+        elif isinstance(value, core.Jaxpr):
+            yield value
+
+
+def matrix_peak(devices: int) -> float:
+    """FLOP/s of large float32 products on so many devices at once: the best of eight runs."""
+    size, times = 1024 if jax.default_backend() == "cpu" else 8192, 4
+
+    @jax.jit
+    def multiply(matrices: Float[Array, "devices size size"]) -> Float[Array, "devices size size"]:
+        return lax.fori_loop(0, times, lambda _, product: jnp.einsum("bij,bjk->bik", product, matrices), matrices)
+
+    matrices = share_out(jnp.full((devices, size, size), 1.0 / size, dtype=jnp.float32), devices)
+    jax.block_until_ready(multiply(matrices))
+    seconds = []
+    for _ in range(8):
+        began = perf_counter()
+        jax.block_until_ready(multiply(matrices))
+        seconds.append(perf_counter() - began)
+    return devices * times * 2 * size**3 / min(seconds)
+
+
+def peak_memory() -> int:
+    """The most bytes that were in use so far: of the fullest local device where it counts them, else of this process."""
+    counts = [device.memory_stats() or {} for device in jax.local_devices()]
+    used = max(count.get("peak_bytes_in_use", 0) for count in counts)
+    # Linux counts the process in KiB, macOS in bytes
+    unit = 1 if sys.platform == "darwin" else 1024
+    return used or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def summarise(folder: Path) -> dict[str, Any]:
+    """What the trainings below a folder cost: medians over their chunks, beside the measured peak of as many devices.
+
+    tasks_per_second; flops_per_second, model FLOP; fraction_of_peak, of float32 products; peak_memory_bytes, of the process.
+    """
+    clocks = {path.parent: metrics.read(path) for path in sorted(folder.rglob("timing.jsonl"))}
+    peaks = {devices: matrix_peak(devices) for devices in {clock[-1]["devices"] for clock in clocks.values() if clock}}
+    trainings = {}
+    for path, clock in clocks.items():
+        if clock:
+            devices = clock[-1]["devices"]
+            tasks, flops = (float(np.median([c[f"{what}_per_second"] for c in clock])) for what in ("tasks", "flops"))
+            trainings[path.relative_to(folder).as_posix()] = {
+                "steps": clock[-1]["step"],
+                "seconds": sum(chunk["seconds"] for chunk in clock),
+                "devices": devices,
+                "tasks_per_second": tasks,
+                "flops_per_second": flops,
+                "fraction_of_peak": flops / peaks[devices],
+            }
+    return {
+        "peak_flops_per_second": {str(devices): peak for devices, peak in peaks.items()},
+        "peak_memory_bytes": peak_memory(),
+        "trainings": trainings,
+    }
