@@ -1,6 +1,8 @@
 """One batch, on any number of devices and in groups of any size: the same tasks, the same gradient, the same curve."""
 
+from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
 import chex
 import jax
@@ -14,12 +16,15 @@ from jaxl2o.models.encoding import interleaved
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.models.presets import small_tf
 from jaxl2o.solvers.learned import learned
+from jaxl2o.solvers.lista import ista_as_lista_cp, lista_cp
 from jaxl2o.solvers.varying import VaryingLayers, lista_vm
-from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
+from jaxl2o.solvers.wrappers import with_matrix
+from jaxl2o.tasks.sparse import exactly, fixed, fresh, sparse_recovery
 from jaxl2o.training import losses
 from jaxl2o.training.loop import Recipe, start, train
 from jaxl2o.training.parallel import devices_for, mean_over_tasks
 from jaxl2o.training.run import train_in
+from jaxl2o.types import Learner, Task
 
 D, N, BATCH, STEPS = 6, 5, 16, 50
 KEY = jax.random.key(7)
@@ -27,20 +32,38 @@ TASK = sparse_recovery(exactly(D, 2), fresh(N, D))
 TRANSFORMER = transformer_learner(small_tf(D, depth=2), interleaved(D))
 LISTA = learned(lambda key, prompt: VaryingLayers(jnp.tile(0.05 * jnp.eye(D), (2, 1, 1)), jnp.full(2, 0.05)), lista_vm)
 
-# name -> (what is trained, how it answers)
-LEARNERS = {"transformer": (TRANSFORMER, TRANSFORMER.prefixes), "lista-vm": (LISTA, LISTA.predict)}
-LOSSES = {"transformer": losses.all_prefixes(), "lista-vm": losses.all_steps(losses.bounded())}
+MATRIX = jnp.asarray(np.random.default_rng(0).normal(size=(N, D)))
+ALONE = sparse_recovery(exactly(D, 2), fixed(MATRIX))
+CP = learned(lambda key, prompt: ista_as_lista_cp(MATRIX, 2, 0.1), lambda layers: with_matrix(lista_cp(layers), MATRIX))
+
+
+class Training(NamedTuple):
+    """What is trained, how it answers, on which task, by which loss."""
+
+    learner: Learner
+    predict: Callable
+    loss: losses.Loss
+    task: Task = TASK
+
+
+TRAININGS = {
+    "transformer": Training(TRANSFORMER, TRANSFORMER.prefixes, losses.all_prefixes()),
+    "lista-vm": Training(LISTA, LISTA.predict, losses.all_steps(losses.bounded())),
+    "lista-cp": Training(CP, CP.predict, losses.last_step(), ALONE),
+}
 
 
 def recipe(name: str, **changes) -> Recipe:
     """Adam on sparse recovery."""
-    return Recipe(LEARNERS[name][1], lambda step: TASK, LOSSES[name], optax.adam(1e-3), BATCH)._replace(**changes)
+    training = TRAININGS[name]
+    plan = Recipe(training.predict, lambda step: training.task, training.loss, optax.adam(1e-3), BATCH)
+    return plan._replace(**changes)
 
 
 @cache
 def begin(name: str):
     """The parameters before the first step."""
-    return jax.jit(LEARNERS[name][0].init)(KEY, TASK.sample(KEY).prompt)
+    return jax.jit(TRAININGS[name].learner.init)(KEY, TASK.sample(KEY).prompt)
 
 
 def curve(name: str, **changes) -> np.ndarray:
@@ -57,7 +80,7 @@ def plain(name: str) -> np.ndarray:
     return curve(name)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", TRAININGS)
 @pytest.mark.parametrize(("devices", "at_once"), [(2, 0), (4, 0), (8, 0), (1, 4), (2, 4), (8, 1)])
 def test_devices_and_groups_do_not_change_the_curve(name, devices, at_once):
     """Over 50 steps in float64, where the order of sums is all that differs."""
@@ -100,7 +123,7 @@ def test_nothing_is_compiled_after_the_first_chunk():
 
     def counted(trajectory, instance, step):
         traces.append(1)
-        return LOSSES["lista-vm"](trajectory, instance, step)
+        return TRAININGS["lista-vm"].loss(trajectory, instance, step)
 
     plan = recipe("lista-vm", loss=counted, devices=2)
     train(plan, start(plan, begin("lista-vm"), KEY), 22, 5, lambda chunk: seen.append(len(traces)))
