@@ -1,0 +1,68 @@
+"""A contender in a process of its own, so that its threads, flags and memory are its own: `python -m experiments.speed.worker`.
+
+It reads its job, one line of JSON, sets what must be set before JAX starts, warms up, and says that it is ready; then for every
+number of steps that it reads it says the median seconds of a step, and its peak memory. It sleeps in between, while others run.
+"""
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterable
+
+from experiments import machine
+from experiments.speed.shapes import Shape
+
+
+def say(answer: object) -> None:
+    """One line of JSON to whoever asked."""
+    print(json.dumps(answer), flush=True)
+
+
+class Turn:
+    """Called with the seconds of every step, it holds the contender back until it is asked for more."""
+
+    def __init__(self, warm_up: int) -> None:
+        self.wanted, self.taken, self.warm = warm_up, [], False
+
+    def __call__(self, seconds: Iterable[float]) -> None:
+        """Count these steps; when there are as many as wanted, say their median and wait. Ends the process when nobody asks."""
+        self.taken += seconds
+        if len(self.taken) < self.wanted:
+            return
+        median = sorted(self.taken)[len(self.taken) // 2]
+        memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        say({"seconds": median, "memory": memory} if self.warm else {"ready": True})
+        line = sys.stdin.readline()
+        if not line:
+            sys.exit(0)
+        self.wanted, self.taken, self.warm = int(line), [], True
+
+
+def main() -> None:
+    """Do the job of the first line: run a contender, or state a cost or a curve."""
+    job = json.loads(sys.stdin.readline())
+    shape = Shape(**job["shape"])
+    if job["side"] == "torch":
+        from experiments.speed import theirs
+
+        theirs.run(shape, job["model"], job["compiled"], machine.cores(), Turn(warm_up=3))
+    settings = job.get("settings", {})
+    if job["side"] == "curve":
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(max(job["devices"]))
+        os.environ["JAX_ENABLE_X64"] = str(job["bits"] == 64)
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {settings.get('flags', '')}".strip()
+    machine.prepare(os.environ)
+    from experiments.speed import ours
+
+    if job["side"] == "cost":
+        say(ours.cost(shape))
+    elif job["side"] == "curve":
+        say([ours.curve(shape, devices, job["steps"]) for devices in job["devices"]])
+    else:
+        made = ours.Settings(**settings)
+        ours.run(shape, made, Turn(warm_up=made.dispatch))
+
+
+if __name__ == "__main__":
+    main()

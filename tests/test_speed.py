@@ -1,0 +1,82 @@
+"""What is timed is one function: the textbook, the module prompt by prompt, and the module on all prompts at once."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.speed import ours
+from experiments.speed.shapes import SHAPES, Shape
+from experiments.speed.training import ratios
+from jaxl2o.training.loop import advance
+
+SMALL = {
+    "small-tf": SHAPES["small-tf"]._replace(n=3, d=4, width=10, depth=2, batch=4, sparsity=2),
+    "gpt2": SHAPES["gpt2"]._replace(n=3, d=4, width=8, heads=2, depth=2, batch=4, sparsity=2, positions=9),
+}
+CHANGES = {
+    "prompt by prompt": ours.Settings(together=False, unroll=False, devices=1),
+    "together": ours.Settings(unroll=False, devices=1),
+    "without a loop": ours.Settings(devices=1),
+    "devices": ours.Settings(devices=2),
+    "groups": ours.Settings(devices=2, at_once=1),
+    "recomputed": ours.Settings(remat=True, devices=1),
+}
+
+
+def losses(shape: Shape, settings: ours.Settings) -> np.ndarray:
+    """The losses of five steps."""
+    recipe, state = ours.prepare(shape, settings)
+    return np.asarray(jax.jit(advance, static_argnums=(0, 2))(recipe, state, 5)[1])
+
+
+@cache
+def textbook(name: str) -> np.ndarray:
+    """The losses of the textbook on one device."""
+    return losses(SMALL[name], ours.Settings(module="textbook", devices=1))
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_computes_the_same_function(name, change):
+    """Five steps of Adam in float64 have the textbook's losses, so all gradients on the way are the textbook's."""
+    np.testing.assert_allclose(losses(SMALL[name], CHANGES[change]), textbook(name), rtol=1e-8)
+
+
+def test_a_coarser_dtype_is_near():
+    """bfloat16 computation with float32 parameters: the losses of the first steps to 5 %."""
+    shape = SMALL["small-tf"]
+    np.testing.assert_allclose(losses(shape, ours.Settings(dtype="bfloat16", devices=1)), textbook("small-tf"), rtol=0.05)
+
+
+def test_a_ratio_is_against_the_fastest():
+    """Our last contender over the PyTorch contender of the least median, round by round."""
+    results = {
+        "s/seconds": np.array([[9.0, 2.0, 7.0, 6.0], [9.0, 1.0, 2.0, 5.0], [9.0, 2.0, 8.0, 4.0]]),
+        "s/ours": np.array([True, True, False, False]),
+    }
+    np.testing.assert_array_equal(ratios("s", results), [3.0, 5.0, 2.0])
+
+
+def test_a_worker_takes_turns():
+    """It says that it is ready, then the median and its memory for every number of steps asked, and ends with its input."""
+    settings = asdict(ours.Settings(devices=1, unroll=False, dispatch=1))
+    job = {"side": "ours", "shape": SMALL["small-tf"]._asdict(), "settings": settings}
+    answer = subprocess.run(
+        [sys.executable, "-m", "experiments.speed.worker"],
+        input=f"{json.dumps(job)}\n2\n1\n",
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parent.parent,
+        check=True,
+    )
+    ready, *turns = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
+    assert ready == {"ready": True}
+    assert len(turns) == 2
+    assert all(turn["seconds"] > 0 and turn["memory"] > 2**20 for turn in turns)
