@@ -53,18 +53,13 @@ class Config:
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")
         for name in self.shapes:
             require(name in SHAPES, f"there is no shape {name!r}; choose from {', '.join(SHAPES)}.")
-        missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
-        require(
-            not (self.torch and missing),
-            f"{' and '.join(missing)} cannot be found; pip install '.[speed]', or time our side alone with --no-torch.",
-        )
 
 
 PRESETS = {
     "smoke": Config(
         shapes=("small-tf",), torch=False, depth=1, changes=False, rounds=2, seconds=0.05, curve_steps=4, devices=(1, 2)
     ),
-    "quick": Config(torch=importlib.util.find_spec("torch") is not None),
+    "quick": Config(),
 }
 
 
@@ -138,6 +133,11 @@ def state(job: dict[str, Any]) -> Any:
 
 def run(config: Config, run: Run) -> Results:
     """Every shape's contenders in turn, then the curves of the device counts."""
+    missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    require(
+        not (config.torch and missing),
+        f"{' and '.join(missing)} cannot be found; pip install '.[speed]', or time our side alone with --no-torch.",
+    )
     results: Results = {}
     for name in config.shapes:
         shape = SHAPES[name]._replace(depth=config.depth)
