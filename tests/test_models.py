@@ -18,6 +18,7 @@ from jaxl2o.models.attention import WEIGHTINGS
 from jaxl2o.models.canonical import distance, merge
 from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.encoding import Stream, Tokens
+from jaxl2o.models.heads import spans
 from jaxl2o.models.layer import Layer
 from jaxl2o.models.layout import BlockMatrix, Layout
 from jaxl2o.models.transformer import Transformer
@@ -222,6 +223,35 @@ def test_many_prompts_together_are_each_by_itself(name, seed):
         np.testing.assert_allclose(together.residual[index], stream.residual, rtol=1e-11, atol=1e-11)
         if config.read_out != "none":
             np.testing.assert_allclose(together.answers[index], stream.answers, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("size", [53, 54, 90, 150])
+@pytest.mark.parametrize("name", ["small", "gpt", "wide", "softmax-merged"])
+def test_spans_of_readers_are_all_readers(name, size):
+    """One, two, three and four spans: what a causal mask leaves out anyway is not computed, in the stream and its gradient."""
+    config, rng = CONFIGS[name], np.random.default_rng(5)
+    params, draws = draw_params(config, rng), [draw_tokens(config, rng) for _ in range(-(-size // SIZE))]
+    z, scale, position = (jnp.concatenate([getattr(d, part) for d in draws])[:size] for part in ("z", "scale", "position"))
+    tokens = Tokens(z, jnp.tril(jnp.asarray(rng.random((size, size)) < 0.8)), scale, position)
+
+    def value(params, causal):
+        stream = Transformer(config, causal=causal).apply({"params": params}, tokens)
+        return jnp.sum(jnp.sin(stream.residual)), stream.residual
+
+    whole, parts = (jax.jit(jax.value_and_grad(partial(value, causal=c), has_aux=True))(params) for c in (False, True))
+    chex.assert_trees_all_close(parts, whole, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1, 26, 27, 81, 82, 201])
+def test_spans_cover_the_readers(size):
+    """Every reader is in one span, which reads all up to its own end; there are at most four, of at least 27 unless alone."""
+    ends = [0]
+    for read, readers in spans(size):
+        assert (readers.start, read.stop) == (ends[-1], readers.stop)
+        assert readers.stop - readers.start >= min(27, size)
+        ends.append(readers.stop)
+    assert ends[-1] == size
+    assert len(ends) <= 5
 
 
 @pytest.mark.parametrize("name", ["small", "gpt", "wide", "softmax-merged"])

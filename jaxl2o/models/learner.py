@@ -18,7 +18,8 @@ def transformer_learner(config: TransformerConfig, encoding: Encoding) -> Learne
     A decoder answers all prefixes in one pass; an encoder is run on each. Parameters are the config's pytree, whether
     from `init`, from training or from a construction. Many prompts go through the module together.
     """
-    module = Transformer(config)
+    # what answers all prefixes in one pass lets no token read a later one
+    module = Transformer(config, causal=encoding.read_prefixes is not None)
 
     def init(key: Key, prompt: Prompt) -> Params:
         return module.init(key, encoding.tokens(prompt))["params"]

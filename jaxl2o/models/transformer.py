@@ -8,11 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.models.encoding import Stream, Tokens
-from jaxl2o.models.layer import Layer, Part, layer_norm, project
+from jaxl2o.models.layer import Layer, layer_norm
+from jaxl2o.models.part import Part, project
 
 # Flax annotates in_axes as int, but documents nn.broadcast for inputs that all layers share. Its check of constancy traces the
 # layer on shapes alone, which forget that shard_map has them vary by device; it is needed only where a scan makes parameters
@@ -37,7 +39,10 @@ class Transformer(Part):
     """Tokens -> Stream: the residual stream after 0..T layers, (T+1, N, D), and its read-out, (T+1, N), if there is one.
 
     Tokens of many prompts, with a leading axis, give streams with that axis: as `vmap` does, by fewer and larger products.
+    causal: a promise that no token reads a later one, by which there is less to compute; the mask stays what decides.
     """
+
+    causal: bool = False
 
     def setup(self) -> None:
         self.layer = nn.remat(Layer, prevent_cse=False) if self.config.remat else Layer
@@ -49,7 +54,7 @@ class Transformer(Part):
             length=self.config.depth,
             check_constancy_invariants=False,
         )
-        self.layers = scanned(self.config)
+        self.layers = scanned(self.config, self.causal)
         if self.config.read_out != "none":
             self.read_out = ReadOut(self.config)
 
@@ -90,8 +95,11 @@ class Transformer(Part):
 
     def one_by_one(self, first: Float[Array, "D M"], tokens: Tokens) -> list[Float[Array, "D M"]]:
         """The same without a loop in what is compiled: nothing is copied into stacks for the backward pass."""
-        stacked, steps = self.variables["params"]["layers"], [first]
-        for t in range(self.config.depth * self.config.repeats):
-            own = jax.tree.map(lambda leaf, t=t: leaf[t % self.config.depth], stacked)
-            steps.append(self.layer(self.config, parent=None).apply({"params": own}, steps[-1], tokens)[0])
+        leaves, tree = jax.tree.flatten(self.variables["params"]["layers"])
+        # split, not indexed: its gradient is one concatenation, where every index would have a sum over all layers
+        parts = (lax.split(leaf, [1] * self.config.depth) for leaf in leaves)
+        layers = [tree.unflatten(leaf[0] for leaf in own) for own in zip(*parts, strict=True)]
+        steps = [first]
+        for own in layers * self.config.repeats:
+            steps.append(self.layer(self.config, self.causal, parent=None).apply({"params": own}, steps[-1], tokens)[0])
         return steps

@@ -1,0 +1,117 @@
+"""The heads of a layer: who reads whom, and what they write. The only place where tokens meet."""
+
+from itertools import pairwise
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxl2o.models.attention import WEIGHTINGS
+from jaxl2o.models.encoding import Tokens
+from jaxl2o.models.part import Part, by_prompt, project, side_by_side
+
+# readers of a span, about, and the most spans: narrow ones leave out more, but make small products
+SPAN, SPANS = 27, 4
+
+
+class MultiHeadAttention(Part):
+    """z -> sum over heads of weights_h z write_h, with weights_h = weighting(z score_h z').
+
+    A merged head is the matrices `score` and `write`, (D, D) each. A factored one has score = query key' and
+    write = value output. Where the products are fewer that way, factored heads are merged as they are used: then all heads
+    read the tokens themselves, and share one product a prompt.
+
+    Heads stand in G groups of h = H / G: a group has keys, or values, of its own. There are H where every head has its own,
+    and one where all read the tokens.
+
+    causal: a promise that the mask lets no token read a later one. Readers are then taken in spans, without what comes after.
+    """
+
+    causal: bool = False
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "D M"], tokens: Tokens) -> Float[Array, "D M"]:
+        config, width, (prompts, size) = self.config, z.shape[0], tokens.scale.shape
+        heads, inner, biased = config.heads, config.head_dim, config.bias == "all"
+        # per token, D (D + N) products of numbers for a merged head, K (2D + N) for a factored one; a bias cannot be merged
+        merging = not biased and width * (width + size) <= inner * (2 * width + size)
+        kinds = {"query": config.score, "key": config.score, "value": config.write}
+        factors = {name: self.weight(name, (width, heads, inner), width) for name in kinds if kinds[name] == "factored"}
+        apart = {} if merging else self.apart(factors, z, prompts)
+        together = by_prompt(z, prompts)[:, None]
+
+        keys, values = apart.get("key", together), apart.get("value", together)
+        if "query" in apart:
+            queries = apart["query"][:, :, :, None]
+        else:
+            if config.score == "merged":
+                score = self.weight("score", (width, heads, width), width)
+            else:
+                score = jnp.einsum("dhk,ehk->dhe", factors["query"], factors["key"])
+            queries = by_prompt(project(score.transpose(0, 2, 1).reshape(width, -1), z), prompts)
+            queries = queries.reshape(prompts, 1, width, heads, size)
+
+        mixed = self.mix(keys, queries, values, tokens)
+
+        if config.write == "merged":
+            write = self.weight("write", (heads, width, width), width)
+        else:
+            write = self.weight("output", (heads, inner, width), heads * inner)
+            write = jnp.einsum("dhk,hke->hde", factors["value"], write) if merging else write
+        write = write if "value" in apart else write.transpose(1, 0, 2)
+        out = project(write.reshape(-1, width), side_by_side(mixed))
+        return out + self.vector("output_bias", (width,))[:, None] if biased else out
+
+    def apart(self, factors: dict[str, Float[Array, "D H K"]], z: Float[Array, "D M"], prompts: int) -> dict[str, Array]:
+        """What every head sees of the tokens through these factors, (B, H, K, N) each, by one product."""
+        if not factors:
+            return {}
+        width, heads, inner = z.shape[0], self.config.heads, self.config.head_dim
+        seen = project(jnp.concatenate([factor.reshape(width, -1) for factor in factors.values()], axis=1), z)
+        if self.config.bias == "all":
+            seen = seen + jnp.concatenate([self.vector(f"{name}_bias", (heads, inner)) for name in factors]).reshape(-1, 1)
+        rows = jnp.split(seen, len(factors))
+        return {
+            name: by_prompt(row, prompts).reshape(prompts, heads, inner, -1) for name, row in zip(factors, rows, strict=True)
+        }
+
+    def mix(
+        self,
+        keys: Float[Array, "B G K N"],
+        queries: Float[Array, "B G K h N"],
+        values: Float[Array, "B G_ E N"],
+        tokens: Tokens,
+    ) -> Float[Array, "B GEh N"]:
+        """sum_j weights_hij v_j for every head and reader i; scores stand as (B, G, read, h, reader)."""
+        config, (prompts, size) = self.config, tokens.scale.shape
+        mask = tokens.mask.transpose(0, 2, 1)[:, None, :, None]
+        scale = tokens.scale.astype(queries.dtype)[:, None, None, None]
+        mixed = []
+        for read, readers in spans(size) if self.causal else [(slice(size), slice(size))]:
+            some = queries[..., readers]
+            scores = _product(keys[..., read], some.reshape(*some.shape[:3], -1), 2, 2)
+            scores = scores.reshape(*scores.shape[:3], *some.shape[3:])
+            if config.score == "factored" and config.attention == "softmax":
+                scores = scores / config.head_dim**0.5
+            weights = WEIGHTINGS[config.attention](scores, mask[..., read, :, readers], scale[..., readers], 2)
+            if keys.shape[1] != values.shape[1]:
+                weights = weights.swapaxes(1, 3)
+            taken = _product(values[..., read], weights.reshape(*weights.shape[:3], -1), 3, 2)
+            mixed.append(taken.reshape(prompts, -1, some.shape[-1]))
+        return jnp.concatenate(mixed, axis=-1)
+
+
+def spans(size: int) -> list[tuple[slice, slice]]:
+    """What is read and who reads it: the readers in equal spans, each reading what is before its end."""
+    count = min(SPANS, max(1, size // SPAN))
+    ends = [size * i // count for i in range(count + 1)]
+    return [(slice(end), slice(begin, end)) for begin, end in pairwise(ends)]
+
+
+def _product(left: Float[Array, "B G ..."], right: Float[Array, "B G ..."], a: int, b: int) -> Float[Array, "B G ..."]:
+    """The products of the matrices of every prompt and group, summed over axis a of the left and b of the right."""
+    # one axis for prompts and groups: XLA treats a group axis of length 1 worse than none
+    left_flat, right_flat = (x.reshape(-1, *x.shape[2:]) for x in (left, right))
+    out = lax.dot_general(left_flat, right_flat, (((a - 1,), (b - 1,)), ((0,), (0,))))
+    return out.reshape(*left.shape[:2], *out.shape[1:])
