@@ -89,7 +89,15 @@ def test_devices_and_groups_do_not_change_the_curve(name, devices, at_once):
     np.testing.assert_allclose(found, plain(name), rtol=1e-9)
 
 
-@pytest.mark.parametrize(("devices", "at_once"), [(1, 0), (1, 3), (2, 0), (2, 3), (4, 1)])
+@pytest.mark.parametrize("name", TRAININGS)
+def test_groups_are_added_in_one_order(name):
+    """With groups of two, the curve of 1, 2, 4 and 8 devices is the same to the last bit."""
+    alone, *shared = (curve(name, devices=devices, at_once=2) for devices in (1, 2, 4, 8))
+    for found in shared:
+        np.testing.assert_array_equal(found, alone)
+
+
+@pytest.mark.parametrize(("devices", "at_once"), [(1, 0), (1, 3), (1, 4), (2, 0), (2, 3), (4, 1), (3, 0), (6, 1)])
 def test_a_mean_over_tasks_is_the_mean(devices, at_once):
     """Shares and groups of a function that is a mean over keys: the whole tree, to rounding."""
 

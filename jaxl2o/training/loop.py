@@ -28,7 +28,8 @@ class Recipe(NamedTuple):
     optimizer: any optax transformation; which parameters move is its business.  batch_size: tasks a step.
     params_at: (params, step) -> params, for stages and unmasking. `step` is traced, so curricula are masks.
     devices: local devices that share a step's tasks.  at_once: tasks of a device whose activations are held at one time, the
-    rest following one group after another; 0: all. Neither changes which tasks a step has, nor their loss but for rounding.
+    rest following one group after another; 0: all. Neither changes which tasks a step has, nor their loss but for rounding,
+    which a deep network makes large in time: with `at_once` set, 1, 2, 4, ... devices add in one order and part no more.
     """
 
     predict: Callable[[Params, Prompt], Array]

@@ -1,6 +1,7 @@
 """The one file that knows of devices: the tasks of a step are shared among them, and what is learned is the same on all.
 
-Which tasks a step has does not depend on the number of devices, so every number gives the same curve up to the order of sums.
+Which tasks a step has does not depend on the number of devices, so every number gives the same curve up to the order of sums;
+and where groups of tasks are asked for, their sum has one order.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ AXIS = "tasks"
 Shared = TypeVar("Shared")
 Mean = TypeVar("Mean")
 TaskKeys = Keys[Array, " tasks"]
+Groups = Keys[Array, "groups at_once"]
 
 
 def mesh_of(devices: int) -> jax.sharding.Mesh:
@@ -50,24 +52,18 @@ def mean_over_tasks(
 ) -> Callable[[Shared, TaskKeys], Mean]:
     """(shared, keys) -> function(shared, keys), a mean over the keys' tasks, computed in shares.
 
-    Every device takes its share of the keys, in groups of `at_once` (0: all together), whose results are added up: memory is
-    that of one group. Raises `ValueError` if the keys do not divide into such groups.
+    Every device takes its share of the keys, in groups of `at_once` (0: all together): memory is that of one group. Groups
+    are added in pairs, pairs in pairs, and so on, first on a device and then among devices. So with `at_once` set the sum has
+    one order on every number of devices that is a power of two, and is the same to the last bit.
+
+    Raises `ValueError` if the keys do not divide into such groups.
     """
 
     def share(shared: Shared, keys: TaskKeys) -> Mean:
         groups = keys.reshape(-1, at_once or keys.shape[0])
-
-        def add(total: Any, group: TaskKeys) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, function(shared, group)), None
-
-        if groups.shape[0] == 1:
-            mean = function(shared, groups[0])
-        else:
-            shapes = jax.eval_shape(function, shared, groups[0])
-            nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-            total, _ = lax.scan(add, nothing, groups)
-            mean = jax.tree.map(lambda leaf: leaf / groups.shape[0], total)
-        return lax.pmean(mean, AXIS) if devices > 1 else mean
+        count = devices * groups.shape[0]
+        total = _sum_in_pairs(lambda group: jax.tree.map(lambda leaf: leaf / count, function(shared, group)), groups)
+        return _sum_over_devices(total, devices)
 
     def mean(shared: Shared, keys: TaskKeys) -> Mean:
         parts = devices * (at_once or 1)
@@ -83,3 +79,27 @@ def mean_over_tasks(
         return run(shared, keys)
 
     return mean
+
+
+def _sum_in_pairs(function: Callable[[TaskKeys], Mean], groups: Groups) -> Mean:
+    """The sum of a function of every group: each half is summed by itself, as long as there are halves."""
+    count = groups.shape[0]
+    if count == 1:
+        return function(groups[0])
+    parts = groups.reshape(2, count // 2, groups.shape[1]) if count % 2 == 0 else groups[:, None]
+
+    def add(total: Any, part: Groups) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, _sum_in_pairs(function, part)), None
+
+    shapes = jax.eval_shape(function, groups[0])
+    return lax.scan(add, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes), parts)[0]
+
+
+def _sum_over_devices(part: Mean, devices: int) -> Mean:
+    """The sum of all devices' parts, on every device: neighbours first, then pairs of neighbours, and so on."""
+    if devices & (devices - 1):
+        return lax.psum(part, AXIS)
+    for distance in (2**i for i in range(devices.bit_length() - 1)):
+        pairs = [[device, device + distance] for device in range(devices) if not device & distance]
+        part = lax.psum(part, AXIS, axis_index_groups=pairs)
+    return part
