@@ -229,18 +229,26 @@ def test_unused_rows_do_not_matter(name, seed, order):
     close(predict(params, padded), predict(params, compact))
 
 
-@EVERY_ENCODING
+def reorder(prompt: Prompt, order) -> Prompt:
+    """The same examples in another order."""
+    return prompt._replace(x=prompt.x[np.array(order)], y=prompt.y[np.array(order)])
+
+
 @given(seed=SEEDS, order=st.permutations(range(N)))
-def test_who_sees_the_order_of_examples(name, seed, order):
-    """An encoder's answers are those of any order of the examples; a decoder of random parameters sees that order."""
+def test_an_encoder_does_not_see_the_order_of_examples(seed, order):
+    """Its answers are those of any order of the examples."""
+    params, predict, _ = network("stacked")
+    prompt = draw_prompt(np.random.default_rng(seed))
+    close(predict(params, prompt), predict(params, reorder(prompt, order)))
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODINGS if name != "stacked"])
+def test_a_decoder_sees_the_order_of_examples(name):
+    """Of random parameters, most of twenty prompts read backwards have other answers: not all, for ReLU heads may be silent."""
     params, predict, _ = network(name)
-    prompt, order = draw_prompt(np.random.default_rng(seed)), np.array(order)
-    other = prompt._replace(x=jnp.asarray(np.asarray(prompt.x)[order]), y=jnp.asarray(np.asarray(prompt.y)[order]))
-    ours, theirs = np.asarray(predict(params, prompt)), np.asarray(predict(params, other))
-    if name == "stacked" or (order == np.arange(N)).all():
-        close(ours, theirs)
-    else:
-        assert np.abs(ours[-1] - theirs[-1]).max() > 1e-8
+    prompts = [draw_prompt(np.random.default_rng(seed)) for seed in range(20)]
+    moves = [predict(params, prompt)[-1] - predict(params, reorder(prompt, range(N)[::-1]))[-1] for prompt in prompts]
+    assert np.median([np.abs(move).max() for move in moves]) > 1e-3
 
 
 @pytest.mark.parametrize("name", ["stacked", "scratch", "alternating"])
