@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import chex
@@ -22,7 +23,7 @@ from jaxl2o.solvers.wrappers import with_matrix
 from jaxl2o.tasks.sparse import exactly, fixed, fresh, sparse_recovery
 from jaxl2o.training import losses
 from jaxl2o.training.loop import Recipe, start, train
-from jaxl2o.training.parallel import devices_for, mean_over_tasks
+from jaxl2o.training.parallel import compute_dtype, devices_for, mean_over_tasks
 from jaxl2o.training.run import train_in
 from jaxl2o.types import Learner, Task
 
@@ -81,7 +82,7 @@ def plain(name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-@pytest.mark.parametrize(("devices", "at_once"), [(2, 0), (4, 0), (8, 0), (1, 4), (2, 4), (8, 1)])
+@pytest.mark.parametrize(("devices", "at_once"), [(2, 0), (8, 0), (1, 4)])
 def test_devices_and_groups_do_not_change_the_curve(name, devices, at_once):
     """Over 50 steps in float64, where the order of sums is all that differs."""
     found = curve(name, devices=devices, at_once=at_once)
@@ -89,7 +90,7 @@ def test_devices_and_groups_do_not_change_the_curve(name, devices, at_once):
     np.testing.assert_allclose(found, plain(name), rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", ["transformer", "lista-vm"])
 def test_groups_are_added_in_one_order(name):
     """With groups of two, the curve of 1, 2, 4 and 8 devices is the same to the last bit."""
     alone, *shared = (curve(name, devices=devices, at_once=2) for devices in (1, 2, 4, 8))
@@ -154,3 +155,20 @@ def test_a_run_goes_on_with_another_number_of_devices(tmp_path, first, then):
 def test_devices_that_share_equally(tasks, devices):
     """Of the eight devices here, the most whose number divides the tasks."""
     assert devices_for(tasks) == devices
+
+
+@pytest.mark.parametrize(
+    ("platform", "capability", "dtype"),
+    [
+        ("cpu", None, None),
+        ("gpu", "7.5", None),
+        ("gpu", "8.0", "bfloat16"),
+        ("gpu", "12.0", "bfloat16"),
+        ("tpu", None, "bfloat16"),
+    ],
+)
+def test_the_dtype_of_products_is_what_the_device_is_made_for(monkeypatch, platform, capability, dtype):
+    """bfloat16 on TPUs and on GPUs since Ampere."""
+    device = SimpleNamespace(platform=platform, compute_capability=capability)
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert compute_dtype() == dtype

@@ -13,7 +13,7 @@ import pytest
 
 from experiments.speed import ours
 from experiments.speed.shapes import SHAPES, Shape
-from experiments.speed.training import ratios
+from experiments.speed.training import Config, contenders, curve_gap, ratios
 from jaxl2o.training.loop import advance
 
 SMALL = {
@@ -21,8 +21,8 @@ SMALL = {
     "gpt2": SHAPES["gpt2"]._replace(n=3, d=4, width=8, heads=2, depth=2, batch=4, sparsity=2, positions=9),
 }
 CHANGES = {
-    "prompt by prompt": ours.Settings(together=False, unroll=False, devices=1),
-    "together": ours.Settings(unroll=False, devices=1),
+    "prompt by prompt": ours.Settings(module="alone", unroll=False, devices=1),
+    "together": ours.Settings(module="together", unroll=False, devices=1),
     "without a loop": ours.Settings(devices=1),
     "devices": ours.Settings(devices=2),
     "groups": ours.Settings(devices=2, at_once=1),
@@ -59,9 +59,30 @@ def test_a_ratio_is_against_the_fastest():
     """Our last contender over the PyTorch contender of the least median, round by round."""
     results = {
         "s/seconds": np.array([[9.0, 2.0, 7.0, 6.0], [9.0, 1.0, 2.0, 5.0], [9.0, 2.0, 8.0, 4.0]]),
-        "s/ours": np.array([True, True, False, False]),
+        "s/roles": np.array(["ours", "ours", "PyTorch", "PyTorch"]),
     }
     np.testing.assert_array_equal(ratios("s", results), [3.0, 5.0, 2.0])
+    results["s/roles"] = np.array(["ours", "left out", "PyTorch", "PyTorch"])
+    np.testing.assert_allclose(ratios("s", results), [6 / 9, 5 / 9, 4 / 9])
+
+
+def test_the_gap_of_curves_is_relative_to_the_first():
+    """The largest |loss / first curve's loss - 1|."""
+    assert curve_gap(np.array([[2.0, 4.0], [2.0, 4.1], [1.9, 4.0]])) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_contenders_are_distinct_and_each_change_is_one_step(name):
+    """No job twice; the textbook first; what was left out differs from the last of ours; PyTorch eager and compiled."""
+    field = contenders(SHAPES[name], Config())
+    roles = [contender.role for contender in field]
+    assert len({json.dumps(contender.job, sort_keys=True) for contender in field}) == len(field)
+    assert roles == sorted(roles, key=("ours", "left out", "PyTorch").index)
+    assert field[0].job["settings"]["module"] == "textbook"
+    assert {contender.job["compiled"] for contender in field if contender.role == "PyTorch"} == {False, True}
+    for contender in field:
+        if contender.role != "PyTorch":
+            ours.Settings(**contender.job["settings"])
 
 
 def test_a_worker_takes_turns():

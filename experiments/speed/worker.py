@@ -50,7 +50,6 @@ def main() -> None:
     settings = job.get("settings", {})
     if job["side"] == "curve":
         os.environ["JAX_NUM_CPU_DEVICES"] = str(max(job["devices"]))
-        os.environ["JAX_ENABLE_X64"] = str(job["bits"] == 64)
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {settings.get('flags', '')}".strip()
     machine.prepare(os.environ)
     from experiments.speed import ours
@@ -58,7 +57,7 @@ def main() -> None:
     if job["side"] == "cost":
         say(ours.cost(shape))
     elif job["side"] == "curve":
-        say([ours.curve(shape, devices, job["steps"]) for devices in job["devices"]])
+        say([[ours.curve(shape, d, at_once, job["steps"]) for d in job["devices"]] for at_once in job["at_once"]])
     else:
         made = ours.Settings(**settings)
         ours.run(shape, made, Turn(warm_up=made.dispatch))
