@@ -190,10 +190,10 @@ def execute(name: str, preset: str, config: Any, root: Path, fresh: bool, keep: 
         # an accelerator's default products are coarser than float32, and claims are about float32
         with jax.default_matmul_precision("highest"):
             results = module.run(config, Run(folder, console))
+            write_atomically(folder / "results.npz", lambda path: np.savez_compressed(path, **results))
             summary = summarise(folder)
         if summary["trainings"]:
             write_json(folder / "summary.json", summary)
-        write_atomically(folder / "results.npz", lambda path: np.savez_compressed(path, **results))
     claims = conclude(module, folder, console)
     console.print(table_of(claims))
     if keep:

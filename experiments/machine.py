@@ -1,19 +1,23 @@
 """The setting that makes training on a CPU fast, made before JAX starts; what the user has set is left alone.
 
 XLA runs batched products and most loops on one thread a device, so a CPU that is one device leaves cores idle. Here every core
-becomes a device, and trainings share a step's tasks among them. Accelerators are not affected.
+becomes a device, as far as a power of two goes, and trainings share a step's tasks among them. Accelerators are not affected.
 """
 
 import os
 from collections.abc import MutableMapping
+from pathlib import Path
 
 DEVICES = "JAX_NUM_CPU_DEVICES"
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of Linux: microseconds of all cores in a period of so many, or max
 FORCED = "--xla_force_host_platform_device_count"
 
 
 def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of cores that this process may use: those it may run on, and no more than a container's quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = (QUOTA.read_text() if QUOTA.exists() else "max").partition(" ")
+    return allowed if quota.strip() == "max" else max(1, min(allowed, int(quota) // int(period)))
 
 
 def prepare(environment: MutableMapping[str, str]) -> None:

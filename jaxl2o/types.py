@@ -173,6 +173,29 @@ def over_tasks(predict: Callable[[Params, Prompt], Array]) -> Callable[[Params, 
     return predict.many if isinstance(predict, Predict) else jax.vmap(predict, in_axes=(None, 0))
 
 
+def answer_tasks(
+    predict: Callable[[Params, Prompt], Array],
+    params: Params,
+    draw: Callable[..., Instance],
+    then: Callable[[Array, Instance], Any],
+    *stacked: Any,
+) -> Any:
+    """then(predict(params, instance.prompt), instance) for the instance = draw(...) of every task, results stacked.
+
+    One `vmap` does all, so that what the tasks share, such as one matrix, is not copied. Only a `Predict` gets its prompts
+    stacked. `stacked` are the arguments of `draw`, with an axis of tasks.
+    """
+    if isinstance(predict, Predict):
+        instances = jax.vmap(draw)(*stacked)
+        return jax.vmap(then)(predict.many(params, instances.prompt), instances)
+
+    def one(*own: Any) -> Any:
+        instance = draw(*own)
+        return then(predict(params, instance.prompt), instance)
+
+    return jax.vmap(one)(*stacked)
+
+
 def predict_prefixes(predict: Callable[[Params, Prompt], Array]) -> Callable[[Params, Prompt], Array]:
     """`Learner.prefixes` of any `predict`: it is run on every prefix, and the results transposed to (T+1, n+1)."""
 

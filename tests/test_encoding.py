@@ -1,5 +1,6 @@
 """Encodings: tokens by hand, prefixes in one pass, and what an answer may and may not depend on."""
 
+from dataclasses import replace
 from functools import cache
 
 import chex
@@ -227,6 +228,31 @@ def test_unused_rows_do_not_matter(name, seed, order):
     x, y, x_query, used = (np.asarray(value) for value in padded[:4])
     compact = jax.tree.map(jnp.asarray, Prompt(x[used], y[used], x_query, used[used]))
     close(predict(params, padded), predict(params, compact))
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODINGS if name != "stacked"])
+def test_no_token_of_a_decoder_reads_a_later_one(name):
+    """Every encoding that reads prefixes from one pass has a mask that is lower triangular, whatever rows are used."""
+    for used in ([True] * N, [False, True, True, False, True][:N]):
+        mask = np.asarray(ENCODINGS[name](SIZE).tokens(draw_prompt(np.random.default_rng(0), used)).mask)
+        np.testing.assert_array_equal(mask, np.tril(mask))
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODINGS if name != "stacked"])
+def test_long_prompts_in_spans_are_answered_as_their_prefixes(name):
+    """With 61 tokens, so with two spans of readers, and for many prompts together: each prefix as if it stood alone."""
+    params, _, _ = network(name)
+    learner = transformer_learner(replace(config_of(name), positions=61 if name == "alternating" else 0), ENCODINGS[name](SIZE))
+    if name == "alternating":
+        params = {**params, "positions": jnp.asarray(np.random.default_rng(2).normal(size=(61, 8)))}
+    prompts = [draw_prompt(np.random.default_rng(seed), [True] * 30, m=1) for seed in range(2)]
+    together = learner.prefixes.many(params, jax.tree.map(lambda *leaves: jnp.stack(leaves), *prompts))
+    for prompt, found in zip(prompts, together, strict=True):
+        for k in (0, 7, 29):
+            before = np.arange(30) < k
+            rows = jnp.concatenate([prompt.x, prompt.x_query])
+            own = Prompt(prompt.x * before[:, None], prompt.y * before, rows[k : k + 1], jnp.asarray(before))
+            close(found[:, k : k + 1], learner.predict(params, own))
 
 
 def reorder(prompt: Prompt, order) -> Prompt:

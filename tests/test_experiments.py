@@ -451,4 +451,5 @@ def test_the_smoke_preset_runs(smoke_runs, name):
         assert claim["id"] in out
         assert np.isfinite(claim["measured"])
         assert claim["holds"] or claim["kind"] != "theorem"
-    assert {claim["kind"] for claim in claims} & {"theorem", "bound"}
+    if not name.startswith("speed."):
+        assert {claim["kind"] for claim in claims} >= {"theorem"}

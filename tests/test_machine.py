@@ -21,6 +21,17 @@ def test_every_core_is_a_device(monkeypatch, cores, devices):
     assert environment == {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true", "JAX_NUM_CPU_DEVICES": devices}
 
 
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000", 5), ("250000 100000", 2), ("50000 100000", 1), ("900000 100000", 5)]
+)
+def test_a_containers_quota_counts(monkeypatch, tmp_path, quota, cores):
+    """Whole cores of the quota, at least one, and no more than the process may run on."""
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(5)), raising=False)
+    assert machine.cores() == cores
+
+
 @pytest.mark.parametrize("own", [{"JAX_NUM_CPU_DEVICES": "3"}, {"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}])
 def test_the_users_setting_stays(own):
     """A number of devices that the user has set is left as it is."""

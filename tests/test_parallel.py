@@ -1,7 +1,7 @@
 """One batch, on any number of devices and in groups of any size: the same tasks, the same gradient, the same curve."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from jaxl2o.solvers.varying import VaryingLayers, lista_vm
 from jaxl2o.solvers.wrappers import with_matrix
 from jaxl2o.tasks.sparse import exactly, fixed, fresh, sparse_recovery
 from jaxl2o.training import losses
-from jaxl2o.training.loop import Recipe, start, train
+from jaxl2o.training.loop import Recipe, mean_loss, start, train
 from jaxl2o.training.parallel import compute_dtype, devices_for, mean_over_tasks
 from jaxl2o.training.run import train_in
 from jaxl2o.types import Learner, Task
@@ -111,9 +111,30 @@ def test_a_mean_over_tasks_is_the_mean(devices, at_once):
     chex.assert_trees_all_close(found, function(jnp.arange(3.0), keys), rtol=1e-13, atol=1e-14)
 
 
+def test_what_tasks_share_stays_one():
+    """One matrix that all tasks share is not copied for each; matrices of their own are an array with an axis of tasks."""
+
+    def copies(task, learner):
+        plan = Recipe(learner.predict, lambda step: task, losses.last_step(), optax.adam(1e-3), BATCH)
+        params = learner.init(KEY, task.sample(KEY).prompt)
+        jaxpr = jax.make_jaxpr(partial(mean_loss, plan))(params, jnp.zeros((), int), jax.random.split(KEY, BATCH))
+        return str(jaxpr).count(f"f64[{BATCH},{N},{D}]")
+
+    assert copies(ALONE, CP) == 0
+    assert copies(TASK, LISTA) > 0
+
+
+def test_the_trained_state_is_on_one_device():
+    """What follows a training on many devices runs on one, once."""
+    plan = recipe("lista-vm", devices=4)
+    state = train(plan, start(plan, begin("lista-vm"), KEY), 3, 3)
+    assert {frozenset(leaf.devices()) for leaf in jax.tree.leaves(state)} == {frozenset(jax.devices()[:1])}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"at_once": -1}, "at_once is -1"),
         ({"devices": 3}, "16 tasks does not divide into groups of 1 on 3 devices; choose a multiple of 3"),
         ({"devices": 2, "at_once": 5}, "groups of 5 on 2 devices; choose a multiple of 10"),
         ({"devices": 9}, "devices is 9, but this process has 8"),
@@ -163,6 +184,7 @@ def test_devices_that_share_equally(tasks, devices):
         ("cpu", None, None),
         ("gpu", "7.5", None),
         ("gpu", "8.0", "bfloat16"),
+        ("gpu", "gfx90a", "bfloat16"),
         ("gpu", "12.0", "bfloat16"),
         ("tpu", None, "bfloat16"),
     ],

@@ -1,10 +1,11 @@
 """What is timed is one function: the textbook, the module prompt by prompt, and the module on all prompts at once."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import jax
@@ -14,7 +15,7 @@ import pytest
 from experiments.speed import ours
 from experiments.speed.shapes import SHAPES, Shape
 from experiments.speed.training import Config, contenders, curve_gap, ratios
-from jaxl2o.training.loop import advance
+from jaxl2o.training.loop import advance, mean_loss, task_keys
 
 SMALL = {
     "small-tf": SHAPES["small-tf"]._replace(n=3, d=4, width=10, depth=2, batch=4, sparsity=2),
@@ -47,6 +48,20 @@ def textbook(name: str) -> np.ndarray:
 def test_every_change_computes_the_same_function(name, change):
     """Five steps of Adam in float64 have the textbook's losses, so all gradients on the way are the textbook's."""
     np.testing.assert_allclose(losses(SMALL[name], CHANGES[change]), textbook(name), rtol=1e-8)
+
+
+def test_layers_are_computed_again():
+    """With remat every layer is computed again in the backward pass, and without a loop no compiler may merge the two."""
+
+    def checkpoints(unroll: bool) -> list[bool]:
+        recipe, state = ours.prepare(SMALL["small-tf"], ours.Settings(remat=True, unroll=unroll, devices=1))
+        text = str(
+            jax.make_jaxpr(partial(mean_loss, recipe))(state.params, state.step, task_keys(recipe, state.step, state.key))
+        )
+        return [word == "True" for word in re.findall(r"prevent_cse=(\w+)", text)]
+
+    assert checkpoints(unroll=True) == [True, True]
+    assert checkpoints(unroll=False) == [False]
 
 
 def test_a_coarser_dtype_is_near():

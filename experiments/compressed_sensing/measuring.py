@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from experiments.compressed_sensing.methods import Method
 from jaxl2o.tasks.images import Camera, measure
-from jaxl2o.types import Key, Params, over_tasks
+from jaxl2o.types import Instance, Key, Params, answer_tasks
 
 CHUNK = 256  # patches evaluated at a time, if there are so many
 
@@ -21,9 +21,10 @@ def measure_and_answer(
 ) -> tuple[Float[Array, "c steps"], Float[Array, "c d"]]:
     """For each patch, measured by its key: the mean squared error after every step, and the last answers."""
 
-    instances = jax.vmap(measure, in_axes=(None, 0, 0))(camera, patches, keys)
-    answers = over_tasks(method)(params, instances.prompt)
-    return jnp.mean((answers - instances.y_query[:, None]) ** 2, axis=2), answers[:, -1]
+    def judge(answers: Float[Array, "steps d"], instance: Instance) -> tuple[Float[Array, " steps"], Float[Array, " d"]]:
+        return jnp.mean((answers - instance.y_query[None]) ** 2, axis=1), answers[-1]
+
+    return answer_tasks(method, params, partial(measure, camera), judge, patches, keys)
 
 
 def evaluate(

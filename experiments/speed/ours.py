@@ -21,7 +21,7 @@ from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.training import losses
 from jaxl2o.training.accounting import matrix_peak, model_flops
 from jaxl2o.training.loop import Chunk, Recipe, TrainState, start, train
-from jaxl2o.training.parallel import compute_dtype
+from jaxl2o.training.parallel import compute_dtype, devices_for
 from jaxl2o.types import Params, Predict, Prompt
 
 SEED = 0
@@ -78,7 +78,7 @@ def prepare(shape: Shape, settings: Settings) -> tuple[Recipe, TrainState]:
         losses.all_prefixes(),
         optax.adam(shape.rate),
         shape.batch,
-        devices=settings.devices or jax.local_device_count(),
+        devices=settings.devices or devices_for(shape.batch),
         at_once=settings.at_once,
     )
     init = jax.jit(transformer_learner(config, encoding).init)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,22 +16,28 @@ Job = dict[str, Any]
 
 
 class Clock(NamedTuple):
-    """seconds: the median seconds of a step, by round and contender; memory: the most bytes of every contender."""
+    """seconds: the median seconds of a step, by round and contender; by contender, the most bytes, and seconds to start.
+
+    What a start takes is importing, compiling and warming up, with all cores to itself.
+    """
 
     seconds: np.ndarray
     memory: np.ndarray
+    start: np.ndarray
 
 
 def in_turns(title: str, jobs: Sequence[Job], rounds: int, seconds: float, run: Run) -> Clock:
     """Start every job and let each take steps for so many seconds a round, while the others wait."""
     with ExitStack() as stack:
-        workers = []
+        workers, start = [], []
         with run.stage(f"{title}: {len(jobs)} contenders compile and warm up"):
             for job in jobs:
+                began = perf_counter()
                 process = stack.enter_context(worker(job))
-                hear(process)  # one after another: each is compiled with all cores to itself
+                hear(process)
                 workers.append(process)
-        clock = Clock(np.full((rounds, len(jobs)), np.nan), np.zeros(len(jobs)))
+                start.append(perf_counter() - began)
+        clock = Clock(np.full((rounds, len(jobs)), np.nan), np.zeros(len(jobs)), np.array(start))
         steps = [1] * len(jobs)
         with run.stage(f"{title}: {rounds} rounds"):
             for turn in range(-1, rounds):  # the first only finds out how many steps fill a turn

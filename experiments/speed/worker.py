@@ -40,7 +40,7 @@ class Turn:
 
 
 def main() -> None:
-    """Do the job of the first line: run a contender, or state a cost or a curve."""
+    """Do the job of the first line: run a contender, or state a cost, a curve or whether both sides are the same."""
     job = json.loads(sys.stdin.readline())
     shape = Shape(**job["shape"])
     if job["side"] == "torch":
@@ -54,7 +54,11 @@ def main() -> None:
     machine.prepare(os.environ)
     from experiments.speed import ours
 
-    if job["side"] == "cost":
+    if job["side"] == "same":
+        from experiments.speed import same
+
+        say([same.gap(shape, model) for model in job["models"]])
+    elif job["side"] == "cost":
         say(ours.cost(shape))
     elif job["side"] == "curve":
         say([[ours.curve(shape, d, at_once, job["steps"]) for d in job["devices"]] for at_once in job["at_once"]])

@@ -38,7 +38,8 @@ class Stream(NamedTuple):
 class Encoding(NamedTuple):
     """layout: the slots of a token; tokens: prompt -> Tokens; read: (stream, prompt) -> (T+1, m).
 
-    read_prefixes: (stream, prompt) -> (T+1, n+1) from one pass of a decoder; None for encoders, which are run on each prefix.
+    read_prefixes: (stream, prompt) -> (T+1, n+1) from one pass of a decoder, whose mask must let no token read a later one:
+    a Transformer relies on that. None for encoders, which are run on each prefix.
     """
 
     layout: Layout

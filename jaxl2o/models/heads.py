@@ -22,8 +22,8 @@ class MultiHeadAttention(Part):
     write = value output. Where the products are fewer that way, factored heads are merged as they are used: then all heads
     read the tokens themselves, and share one product a prompt.
 
-    Heads stand in G groups of h = H / G: a group has keys, or values, of its own. There are H where every head has its own,
-    and one where all read the tokens.
+    Heads stand in G groups of h = H / G, for keys and values each: there are H groups where every head has its own (K or E
+    numbers a token), and one where all heads read the tokens themselves (then K or E is D).
 
     causal: a promise that the mask lets no token read a later one. Readers are then taken in spans, without what comes after.
     """
@@ -83,7 +83,10 @@ class MultiHeadAttention(Part):
         values: Float[Array, "B G_ E N"],
         tokens: Tokens,
     ) -> Float[Array, "B GEh N"]:
-        """sum_j weights_hij v_j for every head and reader i; scores stand as (B, G, read, h, reader)."""
+        """sum_j weights_hij v_j for every head and reader i; scores stand as (B, G, read, h, reader).
+
+        G_, the groups of the values, are not those of the keys where only one of the two is shared.
+        """
         config, (prompts, size) = self.config, tokens.scale.shape
         mask = tokens.mask.transpose(0, 2, 1)[:, None, :, None]
         scale = tokens.scale.astype(queries.dtype)[:, None, None, None]

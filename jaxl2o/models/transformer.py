@@ -45,9 +45,8 @@ class Transformer(Part):
     causal: bool = False
 
     def setup(self) -> None:
-        self.layer = nn.remat(Layer, prevent_cse=False) if self.config.remat else Layer
         scanned = nn.scan(
-            self.layer,
+            nn.remat(Layer, prevent_cse=False) if self.config.remat else Layer,
             variable_axes={"params": 0},
             split_rngs={"params": True},
             in_axes=_SHARED,
@@ -99,7 +98,9 @@ class Transformer(Part):
         # split, not indexed: its gradient is one concatenation, where every index would have a sum over all layers
         parts = (lax.split(leaf, [1] * self.config.depth) for leaf in leaves)
         layers = [tree.unflatten(leaf[0] for leaf in own) for own in zip(*parts, strict=True)]
+        # outside of a scan the compiler would find that a layer is computed twice, and keep the first
+        layer = (nn.remat(Layer) if self.config.remat else Layer)(self.config, self.causal, parent=None)
         steps = [first]
         for own in layers * self.config.repeats:
-            steps.append(self.layer(self.config, self.causal, parent=None).apply({"params": own}, steps[-1], tokens)[0])
+            steps.append(layer.apply({"params": own}, steps[-1], tokens)[0])
         return steps

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, Int
 
 from jaxl2o import checks
 from jaxl2o.training.losses import Loss
-from jaxl2o.training.parallel import TaskKeys, mean_over_tasks, replicate
-from jaxl2o.types import Key, Params, Prompt, Task, over_tasks
+from jaxl2o.training.parallel import TaskKeys, mean_over_tasks, replicate, settle
+from jaxl2o.types import Instance, Key, Params, Prompt, Task, answer_tasks
 
 
 class Recipe(NamedTuple):
@@ -64,9 +64,11 @@ def task_keys(recipe: Recipe, step: Int[Array, ""], key: Key) -> TaskKeys:
 
 def mean_loss(recipe: Recipe, params: Params, step: Int[Array, ""], keys: TaskKeys) -> Float[Array, ""]:
     """The mean loss over the tasks of these keys."""
-    instances = jax.vmap(recipe.task_at(step).sample)(keys)
-    trajectories = over_tasks(recipe.predict)(recipe.params_at(params, step), instances.prompt)
-    return jnp.mean(jax.vmap(recipe.loss, in_axes=(0, 0, None))(trajectories, instances, step))
+
+    def loss(trajectory: Array, instance: Instance) -> Float[Array, ""]:
+        return recipe.loss(trajectory, instance, step)
+
+    return jnp.mean(answer_tasks(recipe.predict, recipe.params_at(params, step), recipe.task_at(step).sample, loss, keys))
 
 
 def advance(recipe: Recipe, state: TrainState, n_steps: int) -> tuple[TrainState, Float[Array, " n_steps"]]:
@@ -112,7 +114,8 @@ def train(
 
     All that will run is compiled before the first step: a chunk, and the rest if the chunks do not divide the steps.
 
-    A state that has come further is returned as it is. Reports hold the live state: copy what must outlast the call.
+    A state that has come further is returned as it is. Reports hold the live state, on all devices: copy what must outlast
+    the call. The returned state is on the first device alone, so that what follows runs there once.
 
     Raises `DivergedError` as soon as a loss or a parameter is not finite, before that chunk is reported.
     """
@@ -136,4 +139,4 @@ def train(
             raise DivergedError(f"the parameters after step {done + size} are not finite; {ADVICE}")
         done += size
         report(Chunk(state, losses, seconds))
-    return state
+    return settle(state, recipe.devices)

@@ -38,18 +38,25 @@ def devices_for(tasks: int) -> int:
 
 
 def compute_dtype() -> str | None:
-    """The dtype of a `TransformerConfig` for speed: bfloat16 on TPUs, and on GPUs of compute capability 8; else None.
+    """The dtype of a `TransformerConfig` for speed: bfloat16 on TPUs, and on GPUs but NVIDIA's before Ampere; else None.
 
     Parameters keep theirs, and so do gradients and the optimiser. Constructions are exact only in the dtype of parameters.
     """
     device = jax.local_devices()[0]
-    made_for_it = device.platform == "tpu" or (device.platform == "gpu" and float(device.compute_capability) >= 8)
-    return "bfloat16" if made_for_it else None
+    # NVIDIA's is a number such as 8.0; other makers' names stand for cards that all have it
+    capability = str(getattr(device, "compute_capability", ""))
+    too_old = capability.replace(".", "").isdigit() and float(capability) < 8
+    return "bfloat16" if device.platform in ("tpu", "gpu") and not too_old else None
 
 
 def replicate(state: Shared, devices: int) -> Shared:
-    """The same arrays on every one of the first so many devices."""
-    return jax.device_put(state, jax.NamedSharding(mesh_of(devices), jax.P()))
+    """The same arrays on every one of the first so many devices; for one device, where they are."""
+    return state if devices == 1 else jax.device_put(state, jax.NamedSharding(mesh_of(devices), jax.P()))
+
+
+def settle(state: Shared, devices: int) -> Shared:
+    """Arrays that are the same on so many devices, on the first of them alone."""
+    return state if devices == 1 else jax.device_put(state, jax.local_devices()[0])
 
 
 def share_out(arrays: Shared, devices: int) -> Shared:
@@ -72,11 +79,20 @@ def mean_over_tasks(
     def share(shared: Shared, keys: TaskKeys) -> Mean:
         groups = keys.reshape(-1, at_once or keys.shape[0])
         count = devices * groups.shape[0]
-        total = _sum_in_pairs(lambda group: jax.tree.map(lambda leaf: leaf / count, function(shared, group)), groups)
-        return _sum_over_devices(total, devices)
+
+        def part(group: TaskKeys) -> Mean:
+            # divided here, so that what uses the sum is the same formula on one device and on many
+            return jax.tree.map(lambda leaf: leaf / count, function(shared, group))
+
+        if groups.shape[0] == 1:
+            return _sum_over_devices(part(groups[0]), devices, in_pairs=at_once > 0)
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(part, groups[0]))
+        return _sum_over_devices(_sum_in_pairs(part, groups, nothing), devices, in_pairs=True)
 
     def mean(shared: Shared, keys: TaskKeys) -> Mean:
         parts = devices * (at_once or 1)
+        checks.require(at_once >= 0, f"at_once is {at_once}; give the number of tasks of a group, or 0 for all.")
+        mesh = mesh_of(devices)
         checks.require(
             keys.shape[0] % parts == 0,
             f"a batch of {keys.shape[0]} tasks does not divide into groups of {at_once or 1} on {devices} devices; "
@@ -85,13 +101,13 @@ def mean_over_tasks(
         if devices == 1:
             return share(shared, keys)
         # unchecked: a solver's zero start is the same on all devices and its next iterate is not, which the check refuses
-        run = jax.shard_map(share, mesh=mesh_of(devices), in_specs=(jax.P(), jax.P(AXIS)), out_specs=jax.P(), check_vma=False)
+        run = jax.shard_map(share, mesh=mesh, in_specs=(jax.P(), jax.P(AXIS)), out_specs=jax.P(), check_vma=False)
         return run(shared, keys)
 
     return mean
 
 
-def _sum_in_pairs(function: Callable[[TaskKeys], Mean], groups: Groups) -> Mean:
+def _sum_in_pairs(function: Callable[[TaskKeys], Mean], groups: Groups, nothing: Mean) -> Mean:
     """The sum of a function of every group: each half is summed by itself, as long as there are halves."""
     count = groups.shape[0]
     if count == 1:
@@ -99,15 +115,16 @@ def _sum_in_pairs(function: Callable[[TaskKeys], Mean], groups: Groups) -> Mean:
     parts = groups.reshape(2, count // 2, groups.shape[1]) if count % 2 == 0 else groups[:, None]
 
     def add(total: Any, part: Groups) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, _sum_in_pairs(function, part)), None
+        return jax.tree.map(jnp.add, total, _sum_in_pairs(function, part, nothing)), None
 
-    shapes = jax.eval_shape(function, groups[0])
-    return lax.scan(add, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes), parts)[0]
+    return lax.scan(add, nothing, parts)[0]
 
 
-def _sum_over_devices(part: Mean, devices: int) -> Mean:
-    """The sum of all devices' parts, on every device: neighbours first, then pairs of neighbours, and so on."""
-    if devices & (devices - 1):
+def _sum_over_devices(part: Mean, devices: int, in_pairs: bool) -> Mean:
+    """The sum of all devices' parts, on every device; in pairs: neighbours first, then pairs of neighbours, and so on."""
+    if devices == 1:
+        return part
+    if not in_pairs or devices & (devices - 1):
         return lax.psum(part, AXIS)
     for distance in (2**i for i in range(devices.bit_length() - 1)):
         pairs = [[device, device + distance] for device in range(devices) if not device & distance]
