@@ -1,6 +1,7 @@
 """`python -m experiments list` and `python -m experiments NAME [--preset smoke|quick] [--fresh] [--keep] [overrides]`."""
 
 import argparse
+import dataclasses
 import difflib
 import errno
 import os
@@ -64,7 +65,11 @@ def main(arguments: list[str], console: Console) -> None:
         return
     module = common.load(name)
     preset = nearest("preset", known.preset, tuple(module.PRESETS))
-    fields = tuple(f"--{field}".replace("_", "-") for field in module.Config.__dataclass_fields__)
+    fields = tuple(
+        f"--{form}{field.name}".replace("_", "-")
+        for field in dataclasses.fields(module.Config)
+        for form in (("", "no-") if field.type is bool else ("",))
+    )
     for flag in (word.split("=")[0].replace("_", "-") for word in rest if word.startswith("--") and word != "--help"):
         nearest("field", flag, fields)
     config = tyro.cli(module.Config, default=module.PRESETS[preset], args=rest, prog=f"python -m experiments {name}")

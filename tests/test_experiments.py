@@ -40,6 +40,7 @@ class Config:
     steps: int = 6
     rate: float = 0.1
     entries: int = 3
+    loud: bool = False
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, f"steps is {self.steps}; it must be at least 1.")
@@ -247,6 +248,15 @@ def test_overrides_have_a_folder_of_their_own(tiny, call, tmp_path):
     assert len(first | other) == 2
     assert re.fullmatch(r"smoke-[0-9a-f]{8}", smoke.pop())
     assert json.loads((folder / first.pop() / "config.json").read_text())["config"] == asdict(Config(steps=4))
+
+
+def test_a_switch_goes_both_ways(tiny, call, tmp_path):
+    """A field that is true or false is --field and --no-field; the preset's own value is the preset."""
+    assert call("tiny", "--loud")[0] == 0
+    assert {path.name[:6] for path in (tmp_path / "runs" / "tiny").iterdir()} == {"quick-"}
+    assert call("tiny", "--no-loud")[0] == 0
+    assert "quick" in {path.name for path in (tmp_path / "runs" / "tiny").iterdir()}
+    assert_one_sentence(call("tiny", "--no-steps"), "there is no field '--no-steps'")
 
 
 @pytest.mark.parametrize(

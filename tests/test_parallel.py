@@ -30,7 +30,7 @@ from jaxl2o.types import Learner, Task
 D, N, BATCH, STEPS = 6, 5, 16, 50
 KEY = jax.random.key(7)
 TASK = sparse_recovery(exactly(D, 2), fresh(N, D))
-TRANSFORMER = transformer_learner(small_tf(D, depth=2), interleaved(D))
+TRANSFORMER = transformer_learner(small_tf(D, depth=1), interleaved(D))
 LISTA = learned(lambda key, prompt: VaryingLayers(jnp.tile(0.05 * jnp.eye(D), (2, 1, 1)), jnp.full(2, 0.05)), lista_vm)
 
 MATRIX = jnp.asarray(np.random.default_rng(0).normal(size=(N, D)))

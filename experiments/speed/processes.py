@@ -1,6 +1,7 @@
 """Contenders in processes of their own, which take turns: what one needs of the machine does not slow another down."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from experiments.common import Run
@@ -61,8 +63,13 @@ def state(job: Job) -> Any:
 @contextmanager
 def worker(job: Job) -> Iterator[subprocess.Popen[str]]:
     """A process that does the job; it is ended with the block."""
+    quickly = str(bool(jax.config.read("jax_disable_most_optimizations")))  # as in this process, where a smoke run sets it
     process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.speed.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "experiments.speed.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": quickly},
     )
     try:
         ask(process, json.dumps(job))

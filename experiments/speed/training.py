@@ -1,7 +1,9 @@
 """The training step beside PyTorch's: Small TF and GPT-2 on prompts of sparse recovery, on this machine's CPU.
 
-Claim. Our step trains more tasks a second than the fastest PyTorch form of the same model: at least 2.5 times as many for Small
-TF at n = 10, 2 times at n = 40, 1.2 times for GPT-2; on 1, 2, 4 and 8 devices the losses of 50 steps agree to 1e-4.
+Claim. Our step trains more tasks a second than the fastest PyTorch form of the same model. Asked for were 2.5 times as many for
+Small TF at n = 10, 2 times at n = 40 and 1.2 times for GPT-2: none is reached on the two cores of the kept results. On 1, 2, 4
+and 8 devices the losses of 50 steps agree to 1e-4, if tasks are taken in groups; all at once they part, for the gradient of
+twelve post-norm layers at a random start amplifies rounding.
 Source. Own measurement. PyTorch: a ReLU decoder as Liu et al. 2025 describe it (arXiv:2410.13981), with a map a head or one map
 for all heads, and Hugging Face's GPT2Model as Garg et al. 2022 use it (arXiv:2208.01066); eager and compiled, as many threads
 as cores, the same float32, batch of 64, 12 layers, Adam, and fresh tasks in every step.
@@ -30,7 +32,7 @@ from experiments.speed.processes import in_turns, state
 from experiments.speed.shapes import SHAPES, Shape
 from jaxl2o.checks import require
 
-COST = {"smoke": "25 s", "quick": "25 min"}
+COST = {"smoke": "25 s", "quick": "30 min"}
 TARGETS = {"small-tf": 2.5, "small-tf-n40": 2.0, "gpt2": 1.2}
 SEEDS = (0, 1)
 GROUP = 8  # tasks: of the shapes at n = 40, whose activations outgrow the caches, and of the curves that have one order of sums
@@ -275,7 +277,7 @@ def same_claim(gaps: np.ndarray) -> Claim:
     """That what is timed on both sides is one function."""
     return Claim(
         id="speed/same-function-gap",
-        claim="answers and a gradient of PyTorch's models with our parameters of two layers, beside ours: largest relative difference",
+        claim="answers and a gradient of PyTorch's models, two layers with our parameters: largest relative difference from ours",
         source="own measurement",
         kind="measured",
         relation="<=",
