@@ -277,7 +277,7 @@ def same_claim(gaps: np.ndarray) -> Claim:
     """That what is timed on both sides is one function."""
     return Claim(
         id="speed/same-function-gap",
-        claim="answers and a gradient of PyTorch's models, two layers with our parameters: largest relative difference from ours",
+        claim="answers and a gradient of PyTorch's models with our parameters, two layers: largest relative difference",
         source="own measurement",
         kind="measured",
         relation="<=",
