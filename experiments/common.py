@@ -71,6 +71,24 @@ class Claim(NamedTuple):
         return bool(abs(difference) <= self.tolerance)
 
 
+def claim(
+    id: str,
+    text: str,
+    measured: float,
+    relation: Literal["<=", ">=", "="],
+    expected: float,
+    *,
+    n: int,
+    seeds: tuple[int, ...],
+    kind: Literal["theorem", "bound", "published", "ratio", "measured"] = "measured",
+    source: str = "own measurement",
+    interval: tuple[float, float] | None = None,
+    unit: str = "",
+) -> Claim:
+    """A `Claim` as most are: of an own measurement, and held to its number without a tolerance."""
+    return Claim(id, text, source, kind, relation, expected, 0.0, measured, interval, n, seeds, unit)
+
+
 class Run(NamedTuple):
     """Where a run lives and where it speaks."""
 
@@ -232,7 +250,7 @@ def conclude(module: ModuleType, folder: Path, console: Console) -> list[Claim]:
     if hasattr(module, "table"):
         console.print(module.table(results))
     claims: list[Claim] = module.claims(results)
-    write_json(folder / "claims.json", [{**claim._asdict(), "holds": claim.holds} for claim in claims])
+    write_json(folder / "claims.json", [{**found._asdict(), "holds": found.holds} for found in claims])
     return claims
 
 
@@ -248,9 +266,9 @@ def keep_results(folder: Path, target: Path) -> None:
 def table_of(claims: list[Claim]) -> Table:
     """The claims as a table: what was measured, beside what was expected."""
     table = Table(*(Column(title, no_wrap=True) for title in ("claim", "measured", "95 % interval", "expected", "holds")))
-    for claim in claims:
-        interval = "" if claim.interval is None else f"{claim.interval[0]:.3g} … {claim.interval[1]:.3g}"
-        expected = f"{claim.relation} {claim.expected:.3g}" + (f" ± {claim.tolerance:.2g}" if claim.tolerance else "")
-        measured = f"{claim.measured:.3g} {claim.unit}".strip()
-        table.add_row(claim.id, measured, interval, expected, "yes" if claim.holds else "no")
+    for found in claims:
+        interval = "" if found.interval is None else f"{found.interval[0]:.3g} … {found.interval[1]:.3g}"
+        expected = f"{found.relation} {found.expected:.3g}" + (f" ± {found.tolerance:.2g}" if found.tolerance else "")
+        measured = f"{found.measured:.3g} {found.unit}".strip()
+        table.add_row(found.id, measured, interval, expected, "yes" if found.holds else "no")
     return table

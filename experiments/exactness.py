@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array
 from matplotlib.figure import Figure
 
-from experiments.common import Claim, Results, Run
+from experiments.common import Claim, Results, Run, claim
 from experiments.figures import COLOURS
 from jaxl2o.checks import InputError, require
 from jaxl2o.constructions import CONSTRUCTIONS, random_varying_layers
@@ -126,28 +126,25 @@ def plot(results: Results) -> Figure:
 def claims(results: Results) -> list[Claim]:
     """The largest gap of every construction; the theorems say that it is rounding."""
 
-    def claim(id: str, text: str, key: str, bound: float) -> Claim:
+    def exact(id: str, text: str, key: str, bound: float) -> Claim:
         rows = [value for name, value in results.items() if name == key or name.startswith(key + "/")]
-        return Claim(
-            id=f"exactness/{id}",
-            claim=text,
-            source="Liu et al. 2025, Theorem 4.1" if "lista" in id else "Ahn et al. 2023, Lemma 1",
-            kind="theorem",
-            relation="<=",
-            expected=bound,
-            tolerance=0.0,
-            measured=float(max(value.max() for value in rows)),
-            interval=None,
+        return claim(
+            f"exactness/{id}",
+            text,
+            float(max(value.max() for value in rows)),
+            "<=",
+            bound,
             n=sum(len(value) for value in rows),
             seeds=(SEED,),
-            unit="",
+            kind="theorem",
+            source="Liu et al. 2025, Theorem 4.1" if "lista" in id else "Ahn et al. 2023, Lemma 1",
         )
 
     full = "largest gap over all layers, prefixes and laws"
     rest = [name for name in CONSTRUCTIONS if name not in ("lista-vm", "gradient-descent")]
     return [
-        claim("lista-vm-f64", f"LISTA-VM in float64: {full}", "float64/full", 1e-12),
-        claim("lista-vm-f32", f"LISTA-VM in float32: {full}", "float32/full", 1e-4),
-        claim("gradient-descent-f64", "gradient descent in float64: largest gap", "float64/gradient-descent", 1e-12),
-        *(claim(f"{name}-f64", f"{name} in float64: largest gap", f"float64/{name}", 1e-12) for name in rest),
+        exact("lista-vm-f64", f"LISTA-VM in float64: {full}", "float64/full", 1e-12),
+        exact("lista-vm-f32", f"LISTA-VM in float32: {full}", "float32/full", 1e-4),
+        exact("gradient-descent-f64", "gradient descent in float64: largest gap", "float64/gradient-descent", 1e-12),
+        *(exact(f"{name}-f64", f"{name} in float64: largest gap", f"float64/{name}", 1e-12) for name in rest),
     ]

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from experiments.speed import ours
+from experiments.speed.contenders import contenders
 from experiments.speed.shapes import SHAPES, Shape
-from experiments.speed.training import Config, contenders, curve_gap, ratios
+from experiments.speed.training import Config, curve_gap, field_of, ratios
 from jaxl2o.training.loop import advance, mean_loss, task_keys
 
 SMALL = {
@@ -72,6 +73,13 @@ def test_a_coarser_dtype_is_near():
     np.testing.assert_allclose(losses(shape, ours.Settings(dtype="bfloat16", devices=1)), textbook("small-tf"), rtol=0.05)
 
 
+def test_the_field_without_what_is_not_asked():
+    """No PyTorch; of the changes only the textbook and the last."""
+    field = field_of(SHAPES["gpt2"], Config(torch=False, changes=False))
+    assert [contender.name for contender in field] == ["textbook", "layers without a loop"]
+    assert field_of(SHAPES["gpt2"], Config()) == contenders(SHAPES["gpt2"])
+
+
 def test_a_ratio_is_against_the_fastest():
     """Our last contender over the PyTorch contender of the least median, round by round."""
     results = {
@@ -91,7 +99,7 @@ def test_the_gap_of_curves_is_relative_to_the_first():
 @pytest.mark.parametrize("name", SHAPES)
 def test_contenders_are_distinct_and_each_change_is_one_step(name):
     """No job twice; the textbook first; what was left out differs from the last of ours; PyTorch eager and compiled."""
-    field = contenders(SHAPES[name], Config())
+    field = contenders(SHAPES[name])
     roles = [contender.role for contender in field]
     assert len({json.dumps(contender.job, sort_keys=True) for contender in field}) == len(field)
     assert roles == sorted(roles, key=("ours", "left out", "PyTorch").index)

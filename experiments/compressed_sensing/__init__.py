@@ -28,7 +28,7 @@ import numpy as np
 import optax
 from jaxtyping import Float
 
-from experiments.common import Claim, Results, Run, write_json
+from experiments.common import Claim, Results, Run, claim, write_json
 from experiments.compressed_sensing import methods
 from experiments.compressed_sensing.figure import data_of
 from experiments.compressed_sensing.figure import plot as plot
@@ -215,7 +215,7 @@ def shown(patches: Float[np.ndarray, "q d"], name: str, columns: int) -> np.ndar
 
 def claims(results: Results) -> list[Claim]:
     """Differences of PSNR on the unseen pictures, with bootstrap intervals; the best method was chosen on training patches."""
-    return [claim for data in data_of(results) for claim in claims_of(data, results)]
+    return [found for data in data_of(results) for found in claims_of(data, results)]
 
 
 def claims_of(data: str, results: Results) -> list[Claim]:
@@ -228,18 +228,15 @@ def claims_of(data: str, results: Results) -> list[Claim]:
 
     def difference(id: str, text: str, title: str, minus: str) -> Claim:
         errors, others = results[f"{data}/errors/{title}"], results[f"{data}/errors/{minus}"]
-        return Claim(
-            id=f"compressed-sensing/{prefix}{id}",
-            claim=f"{text}: PSNR on {where}; interval by bootstrap over {drawn}, of one training",
-            source="own measurement",
-            kind="measured",
-            relation=">=",
-            expected=0.0,
-            tolerance=0.0,
-            measured=psnr(errors, picture) - psnr(others, picture),
-            interval=psnr_interval(errors, picture, blocks, minus=others),
+        return claim(
+            f"compressed-sensing/{prefix}{id}",
+            f"{text}: PSNR on {where}; interval by bootstrap over {drawn}, of one training",
+            psnr(errors, picture) - psnr(others, picture),
+            ">=",
+            0.0,
             n=len(np.unique(blocks)),
             seeds=SEEDS,
+            interval=psnr_interval(errors, picture, blocks, minus=others),
             unit="dB",
         )
 
@@ -249,18 +246,16 @@ def claims_of(data: str, results: Results) -> list[Claim]:
         difference("tf-minus-lista-vm-db", f"the trained Transformer less {longer}", "Transformer trained", "LISTA-VM longer"),
         difference("tf-minus-start-db", "the trained Transformer less its start", "Transformer trained", "Transformer filled"),
         difference("best-minus-lmmse-db", f"{best}, best on training patches, less LMMSE", best, "LMMSE"),
-        Claim(
-            id=f"compressed-sensing/{prefix}theorem-gap",
-            claim=f"largest difference of a pixel between LISTA-VM and the Transformer filled with it, on {where}",
-            source="Liu et al. 2025, Theorem 4.1",
-            kind="theorem",
-            relation="<=",
-            expected=1e-4,
-            tolerance=0.0,
-            measured=float(results[f"{data}/theorem_gap"]),
-            interval=None,
+        claim(
+            f"compressed-sensing/{prefix}theorem-gap",
+            f"largest difference of a pixel between LISTA-VM and the Transformer filled with it, on {where}",
+            float(results[f"{data}/theorem_gap"]),
+            "<=",
+            1e-4,
             n=len(blocks),
             seeds=SEEDS,
+            kind="theorem",
+            source="Liu et al. 2025, Theorem 4.1",
             unit="grey",
         ),
     ]

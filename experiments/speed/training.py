@@ -19,15 +19,13 @@ import importlib.util
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Literal, NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
-from rich.table import Table
 
-from experiments.common import Claim, Results, Run
-from experiments.figures import COLOURS
+from experiments.common import Claim, Results, Run, claim
+from experiments.speed.contenders import GROUP, PYTORCH, Contender, contenders
+from experiments.speed.figure import plot as plot
+from experiments.speed.figure import table as table
 from experiments.speed.processes import in_turns, state
 from experiments.speed.shapes import SHAPES, Shape
 from jaxl2o.checks import require
@@ -35,7 +33,6 @@ from jaxl2o.checks import require
 COST = {"smoke": "25 s", "quick": "30 min"}
 TARGETS = {"small-tf": 2.5, "small-tf-n40": 2.0, "gpt2": 1.2}
 SEEDS = (0, 1)
-GROUP = 8  # tasks: of the shapes at n = 40, whose activations outgrow the caches, and of the curves that have one order of sums
 CURVES = {
     "groups": ("speed/devices-curve-gap", f"groups of {GROUP} tasks, added in one order"),
     "shares": ("speed/devices-curve-gap-shares", "all tasks of a device at once"),
@@ -79,55 +76,13 @@ PRESETS = {
 }
 
 
-class Contender(NamedTuple):
-    """A way to take the step: a change to ours, one that was left out, or PyTorch's; its name, and its job for the worker."""
-
-    role: Literal["ours", "left out", "PyTorch"]
-    name: str
-    job: dict[str, Any]
-
-
-def contenders(shape: Shape, config: Config) -> list[Contender]:
-    """Ours, change by change, each on top of the ones before; then the last with one more change; then PyTorch's."""
-    long, gpt2 = shape.n > 10, shape.model == "gpt2"
-    # steps of one call: enough that what a call costs is small, few enough that a turn of a second or two is possible
-    base = {"dispatch": 20 if not (long or gpt2) else 1 if long and gpt2 else 4}
-    changes = [
-        ("textbook", {"module": "textbook", "devices": 1, "unroll": False, "dispatch": 1}),
-        ("many steps a dispatch", base),
-        ("merged, feature-major module", {"module": "alone"}),
-        ("all prompts together", {"module": "together" if long else "in spans"}),
-        ("a device a core", {"devices": 0}),
-        ("layers without a loop", {"unroll": True}),
-        ("readers in spans", {"module": "in spans"}),
-        (f"groups of {GROUP} tasks", {"at_once": GROUP}),
-    ]
-    changes = changes if long else changes[:-2]  # short prompts have one span
-    ours, settings = [], {}
-    for name, change in changes:
-        if settings | change == settings:
-            continue
-        settings = settings | change
-        ours.append(Contender("ours", name, {"side": "ours", "shape": shape._asdict(), "settings": settings}))
-    last = ours[-1].job
-    left_out = [
-        ("layers computed again", {"remat": True}),
-        ("bfloat16 products", {"dtype": "bfloat16"}),
-        ("XLA's products on one thread", {"flags": "--xla_cpu_multi_thread_eigen=false"}),
-    ]
-    left_out += [] if long else [(f"groups of {GROUP} tasks", {"at_once": GROUP})]
-    others = [Contender("left out", name, last | {"settings": last["settings"] | change}) for name, change in left_out]
-    models = ["gpt2 Hugging Face"] if gpt2 else ["small-tf per head", "small-tf all heads"]
-    theirs = [
-        Contender(
-            "PyTorch",
-            f"PyTorch {model}, {'compiled' if compiled else 'eager'}",
-            {"side": "torch", "shape": shape._asdict(), "model": model, "compiled": compiled},
-        )
-        for model in models
-        for compiled in (False, True)
-    ]
-    return (ours + others if config.changes else [ours[0], ours[-1]]) + (theirs if config.torch else [])
+def field_of(shape: Shape, config: Config) -> list[Contender]:
+    """All contenders, or without PyTorch's, or of ours the first and the last change alone."""
+    field = [contender for contender in contenders(shape) if config.torch or contender.role != "PyTorch"]
+    if config.changes:
+        return field
+    ours = [contender for contender in field if contender.role == "ours"]
+    return [ours[0], ours[-1], *(contender for contender in field if contender.role == "PyTorch")]
 
 
 def run(config: Config, run: Run) -> Results:
@@ -140,17 +95,14 @@ def run(config: Config, run: Run) -> Results:
     results: Results = {}
     if config.torch:
         with run.stage("both sides on the same parameters and prompts"):
-            for name, models in {
-                "small-tf": ["small-tf per head", "small-tf all heads"],
-                "gpt2": ["gpt2 Hugging Face"],
-            }.items():
+            for name, models in PYTORCH.items():
                 # two layers: at a random start, twelve of Small TF amplify float32's rounding 10,000 times in a gradient
                 shape = SHAPES[name]._replace(depth=min(2, config.depth))._asdict()
                 results[f"same/{name}"] = np.array(state({"side": "same", "shape": shape, "models": models}))
         results["versions"] = np.array([f"{name} {version(name)}" for name in ("jaxlib", "torch", "transformers")])
     for name in config.shapes:
         shape = SHAPES[name]._replace(depth=config.depth)
-        field = contenders(shape, config)
+        field = field_of(shape, config)
         cost = state({"side": "cost", "shape": shape._asdict()})
         clock = in_turns(name, [contender.job for contender in field], config.rounds, config.seconds, run)
         results |= {
@@ -171,15 +123,10 @@ def run(config: Config, run: Run) -> Results:
             "shape": shape,
             "steps": config.curve_steps,
             "devices": config.devices,
-            "at_once": (GROUP, 0)[: 1 + config.shares],
+            "at_once": [GROUP, 0] if config.shares else [GROUP],
         }
         results |= {f"curves/{how}": np.array(curves) for how, curves in zip(CURVES, state(job), strict=False)}
     return results
-
-
-def shapes_of(results: Results) -> list[str]:
-    """The shapes that were timed."""
-    return [name for name in SHAPES if f"{name}/seconds" in results]
 
 
 def ratios(name: str, results: Results) -> np.ndarray:
@@ -195,57 +142,6 @@ def curve_gap(curves: np.ndarray) -> float:
     return float(np.abs(curves / curves[0] - 1.0).max())
 
 
-def table(results: Results) -> Table:
-    """Every contender: median step, tasks/s, times as fast as the textbook, fraction of the matrix peak, memory."""
-    shown = Table("shape", "", "contender", "ms a step", "tasks/s", "× textbook", "of the peak", "memory", "start")
-    for name in shapes_of(results):
-        median = np.median(results[f"{name}/seconds"], axis=0)
-        for i, title in enumerate(results[f"{name}/names"]):
-            fraction = results[f"{name}/flops"] / median[i] / results[f"{name}/peak"]
-            shown.add_row(
-                name,
-                str(results[f"{name}/roles"][i]),
-                str(title),
-                f"{1000 * median[i]:.1f}",
-                f"{results[f'{name}/batch'] / median[i]:,.0f}",
-                f"{median[0] / median[i]:.2f}",
-                f"{fraction:.0%}",
-                f"{results[f'{name}/memory'][i] / 2**20:,.0f} MiB",
-                f"{results[f'{name}/start'][i]:.0f} s",
-            )
-    return shown
-
-
-def plot(results: Results) -> Figure:
-    """Tasks a second of every contender, a panel a shape: ours change by change, what was left out, then PyTorch."""
-    names = shapes_of(results)
-    counts = [len(results[f"{name}/names"]) for name in names]
-    figure, panels = plt.subplots(
-        len(names), 1, figsize=(7.2, 0.26 * sum(counts) + 0.6 * len(names)), squeeze=False, height_ratios=counts
-    )
-    colours = {"ours": COLOURS["transformer"], "left out": COLOURS["accent"], "PyTorch": COLOURS["classical"]}
-    for axes, name in zip(panels[:, 0], names, strict=True):
-        speeds = results[f"{name}/batch"] / results[f"{name}/seconds"]
-        median, most, roles = np.median(speeds, axis=0), speeds.max(axis=0), results[f"{name}/roles"]
-        spread = np.abs(np.array([speeds.min(axis=0), most]) - median)
-        places = np.arange(len(median))[::-1]
-        axes.barh(
-            places,
-            median,
-            xerr=spread,
-            color=[colours[role] for role in roles],
-            error_kw={"elinewidth": 0.8, "ecolor": COLOURS["ink"]},
-        )
-        for place, value, end in zip(places, median, most, strict=True):
-            axes.text(end * 1.01, place, f" {value:,.0f}", va="center", fontsize=7.5)
-        titles = zip(results[f"{name}/names"], roles, strict=True)
-        axes.set_yticks(places, [f"({title})" if role == "left out" else str(title) for title, role in titles])
-        axes.set_title(f"{name}: tasks a second, median and range of {len(speeds)} rounds; in brackets what was left out")
-        axes.grid(axis="y", visible=False)
-        axes.margins(x=0.1, y=0.02)
-    return figure
-
-
 def claims(results: Results) -> list[Claim]:
     """Our tasks/s over PyTorch's, and how far the device counts' curves lie apart."""
     found = [ratio_claim(name, results) for name in TARGETS if "PyTorch" in results.get(f"{name}/roles", ())]
@@ -257,54 +153,41 @@ def claims(results: Results) -> list[Claim]:
 def ratio_claim(name: str, results: Results) -> Claim:
     """The ratio of one shape."""
     ratio = ratios(name, results)
-    return Claim(
-        id=f"speed/{name}-vs-torch",
-        claim=f"{name}: our tasks/s over those of the fastest PyTorch form, median and range of the rounds",
-        source="own measurement",
-        kind="ratio",
-        relation=">=",
-        expected=TARGETS[name],
-        tolerance=0.0,
-        measured=float(np.median(ratio)),
-        interval=(float(ratio.min()), float(ratio.max())),
+    return claim(
+        f"speed/{name}-vs-torch",
+        f"{name}: our tasks/s over those of the fastest PyTorch form, median and range of the rounds",
+        float(np.median(ratio)),
+        ">=",
+        TARGETS[name],
         n=len(ratio),
         seeds=SEEDS,
-        unit="",
+        kind="ratio",
+        interval=(float(ratio.min()), float(ratio.max())),
     )
 
 
 def same_claim(gaps: np.ndarray) -> Claim:
     """That what is timed on both sides is one function."""
-    return Claim(
-        id="speed/same-function-gap",
-        claim="answers and a gradient of PyTorch's models with our parameters, two layers: largest relative difference",
-        source="own measurement",
-        kind="measured",
-        relation="<=",
-        expected=1e-3,
-        tolerance=0.0,
-        measured=float(gaps.max()),
-        interval=None,
+    return claim(
+        "speed/same-function-gap",
+        "answers and a gradient of PyTorch's models with our parameters, two layers: largest relative difference",
+        float(gaps.max()),
+        "<=",
+        1e-3,
         n=len(gaps),
         seeds=SEEDS,
-        unit="",
     )
 
 
 def gap_claim(how: str, curves: np.ndarray) -> Claim:
     """The gap between the curves of several device counts."""
     id, words = CURVES[how]
-    return Claim(
-        id=id,
-        claim=f"losses of {curves.shape[1]} steps on several devices beside one, {words}: largest relative difference",
-        source="own measurement",
-        kind="measured",
-        relation="<=",
-        expected=1e-4,
-        tolerance=0.0,
-        measured=curve_gap(curves),
-        interval=None,
+    return claim(
+        id,
+        f"losses of {curves.shape[1]} steps on several devices beside one, {words}: largest relative difference",
+        curve_gap(curves),
+        "<=",
+        1e-4,
         n=curves.shape[1],
         seeds=SEEDS,
-        unit="",
     )

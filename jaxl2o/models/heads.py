@@ -38,12 +38,12 @@ class MultiHeadAttention(Part):
         merging = not biased and width * (width + size) <= inner * (2 * width + size)
         kinds = {"query": config.score, "key": config.score, "value": config.write}
         factors = {name: self.weight(name, (width, heads, inner), width) for name in kinds if kinds[name] == "factored"}
-        apart = {} if merging else self.apart(factors, z, prompts)
-        together = by_prompt(z, prompts)[:, None]
+        own = {} if merging else self.through(factors, z, prompts)
+        shared = by_prompt(z, prompts)[:, None]
 
-        keys, values = apart.get("key", together), apart.get("value", together)
-        if "query" in apart:
-            queries = apart["query"][:, :, :, None]
+        keys, values = own.get("key", shared), own.get("value", shared)
+        if "query" in own:
+            queries = own["query"][:, :, :, None]
         else:
             if config.score == "merged":
                 score = self.weight("score", (width, heads, width), width)
@@ -59,11 +59,11 @@ class MultiHeadAttention(Part):
         else:
             write = self.weight("output", (heads, inner, width), heads * inner)
             write = jnp.einsum("dhk,hke->hde", factors["value"], write) if merging else write
-        write = write if "value" in apart else write.transpose(1, 0, 2)
+        write = write if "value" in own else write.transpose(1, 0, 2)
         out = project(write.reshape(-1, width), side_by_side(mixed))
         return out + self.vector("output_bias", (width,))[:, None] if biased else out
 
-    def apart(self, factors: dict[str, Float[Array, "D H K"]], z: Float[Array, "D M"], prompts: int) -> dict[str, Array]:
+    def through(self, factors: dict[str, Float[Array, "D H K"]], z: Float[Array, "D M"], prompts: int) -> dict[str, Array]:
         """What every head sees of the tokens through these factors, (B, H, K, N) each, by one product."""
         if not factors:
             return {}
@@ -92,16 +92,16 @@ class MultiHeadAttention(Part):
         scale = tokens.scale.astype(queries.dtype)[:, None, None, None]
         mixed = []
         for read, readers in spans(size) if self.causal else [(slice(size), slice(size))]:
-            some = queries[..., readers]
-            scores = _product(keys[..., read], some.reshape(*some.shape[:3], -1), 2, 2)
-            scores = scores.reshape(*scores.shape[:3], *some.shape[3:])
+            asking = queries[..., readers]
+            scores = _product(keys[..., read], asking.reshape(*asking.shape[:3], -1), 2, 2)
+            scores = scores.reshape(*scores.shape[:3], *asking.shape[3:])
             if config.score == "factored" and config.attention == "softmax":
                 scores = scores / config.head_dim**0.5
             weights = WEIGHTINGS[config.attention](scores, mask[..., read, :, readers], scale[..., readers], 2)
-            if keys.shape[1] != values.shape[1]:
+            if keys.shape[1] != values.shape[1]:  # (1, H) becomes (H, 1), or the reverse
                 weights = weights.swapaxes(1, 3)
             taken = _product(values[..., read], weights.reshape(*weights.shape[:3], -1), 3, 2)
-            mixed.append(taken.reshape(prompts, -1, some.shape[-1]))
+            mixed.append(taken.reshape(prompts, -1, asking.shape[-1]))
         return jnp.concatenate(mixed, axis=-1)
 
 

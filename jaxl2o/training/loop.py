@@ -29,7 +29,7 @@ class Recipe(NamedTuple):
     params_at: (params, step) -> params, for stages and unmasking. `step` is traced, so curricula are masks.
     devices: local devices that share a step's tasks.  at_once: tasks of a device whose activations are held at one time, the
     rest following one group after another; 0: all. Neither changes which tasks a step has, nor their loss but for rounding,
-    which a deep network makes large in time: with `at_once` set, 1, 2, 4, ... devices add in one order and part no more.
+    which a deep network makes large in time: with `at_once` set, 1, 2, 4, ... devices add in one order, which avoids that.
     """
 
     predict: Callable[[Params, Prompt], Array]

@@ -71,7 +71,7 @@ def mean_over_tasks(
 
     Every device takes its share of the keys, in groups of `at_once` (0: all together): memory is that of one group. Groups
     are added in pairs, pairs in pairs, and so on, first on a device and then among devices. So with `at_once` set the sum has
-    one order on every number of devices that is a power of two, and is the same to the last bit.
+    one order on every number of devices that is a power of two, and differs by no more than what the compiler makes of it.
 
     Raises `ValueError` if the keys do not divide into such groups.
     """
