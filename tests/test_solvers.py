@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxl2o.objectives import lasso_objective, least_squares
-from jaxl2o.solvers import first_order, lista, proximal, varying, wrappers
+from jaxl2o.solvers import composition, first_order, lista, proximal, varying, wrappers
 from jaxl2o.solvers.lasso import penalty_max, solve_lasso
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.types import Prompt
@@ -25,6 +25,7 @@ MATRIX = jax.random.normal(KEY_MATRIX, (STEPS, D, D)) / D
 WEIGHT = jax.random.normal(KEY_WEIGHT, (STEPS, D, N)) / (3 * N)
 THRESHOLD = jax.random.uniform(KEY_THRESHOLD, (STEPS,), maxval=0.1)
 WILD = 300.0 * jax.random.normal(KEY_WILD, (STEPS, D, D)).at[::2].set(jnp.eye(D) / 300.0)
+SQUARE = jnp.eye(N) + jnp.ones((N, N)) / N
 SUPPORT = jnp.array([True, False, True, False, True])
 
 
@@ -41,13 +42,20 @@ ANY_MATRIX = {
     "ista-of-given-step": lambda c: proximal.ista(0.1 * c, 0.2),
     "fista": lambda c: proximal.fista(0.1 * c),
     "fista-with-restart": lambda c: proximal.fista(0.1 * c, proximal.against_gradient),
+    "step-lista": lambda c: lista.step_lista(THRESHOLD, 0.1 * c),
     "lista-vm": lambda c: varying.lista_vm(varying_layers(c)),
     "lista-vm-known-support": lambda c: varying.lista_vm(varying.known_support(varying_layers(c), SUPPORT)),
     "safeguarded": lambda c: wrappers.safeguarded(varying.lista_vm(varying_layers(c, WILD))),
 }
 
 # and those of one matrix
-SOLVERS = ANY_MATRIX | {"lista-cp": lambda c: lista.lista_cp(lista.CouplingLayers(WEIGHT, c * THRESHOLD))}
+SOLVERS = ANY_MATRIX | {
+    "lista": lambda c: lista.lista(lista.FreeLayers(WEIGHT[0], MATRIX, c * THRESHOLD)),
+    "lista-cp": lambda c: lista.lista_cp(lista.CouplingLayers(WEIGHT, c * THRESHOLD)),
+    "lista-cpss": lambda c: lista.lista_cp(lista.CouplingLayers(WEIGHT, c * THRESHOLD), composition.growing(1, 4, STEPS)),
+    "alista": lambda c: lista.alista(WEIGHT[0], lista.StepLayers(THRESHOLD, c * THRESHOLD)),
+    "ada-lista": lambda c: varying.ada_lista(varying.AdaLayers(SQUARE, SQUARE, THRESHOLD, c * THRESHOLD)),
+}
 
 MEMORYLESS = ("gradient-descent", "preconditioned", "ista")
 

@@ -1,4 +1,4 @@
-"""Learned ISTA for any matrix: LISTA-VM, whose weights live in signal space and so serve every X and every n."""
+"""Learned ISTA for any matrix: LISTA-VM, whose weights live in signal space and so serve every X and n; and Ada-LISTA."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxl2o import checks
+from jaxl2o.solvers.composition import Iterates, composed
 from jaxl2o.solvers.first_order import start_at_zero
 from jaxl2o.solvers.proximal import soft_threshold
 from jaxl2o.types import Prompt, Solver, design_matrix
@@ -52,3 +53,36 @@ def known_support(layers: VaryingLayers, support: Bool[Array, " d"]) -> VaryingL
     """
     checks.shape("support", support, (layers.matrix.shape[-1],))
     return layers._replace(matrix=jnp.where(support[None, :, None], layers.matrix, 0.0))
+
+
+class AdaLayers(NamedTuple):
+    """Ada-LISTA's parameters: W_1 and W_2 (n, n) for all steps, step sizes and thresholds (T,)."""
+
+    label: Float[Array, "n n"]
+    product: Float[Array, "n n"]
+    step_size: Float[Array, " steps"]
+    threshold: Float[Array, " steps"]
+
+
+def ada_lista(layers: AdaLayers) -> Solver:
+    """w <- S_{theta_t}(w + g_t X'(W_1' y - W_2' W_2 X w)): weights in measurement space, so any X of the trained n.
+
+    Aberdam, Golts and Elad 2020 (arXiv:2001.08456). W_1 = W_2 = I is ISTA with step sizes g_t.
+
+    paper          code                shape
+    W_1, W_2       label, product      (n, n)
+    gamma, theta   step_size, threshold   (T,)
+
+    Raises `ValueError` for shapes that do not fit each other and for negative thresholds.
+    """
+    n = layers.label.shape[0]
+    checks.shape("label", layers.label, (n, n))
+    checks.shape("product", layers.product, (n, n))
+    checks.nonnegative("threshold", layers.threshold)
+
+    def forward(state: Iterates, prompt: Prompt, size: Float[Array, ""]) -> Float[Array, " d"]:
+        x = design_matrix(prompt)
+        error = layers.label.T @ prompt.y - layers.product.T @ (layers.product @ (x @ state.w))
+        return state.w + size * (x.T @ error)
+
+    return composed(forward, layers.step_size, layers.threshold)
