@@ -63,6 +63,8 @@ BAD = {
         ("eigenvalues has shape (2,)", "(3,)"),
     ),
     "correlation of one": (lambda: covariates.column_correlated(1.0), ("correlation is 1", "between -1 and 1")),
+    "a condition below one": (lambda: covariates.conditioned(0.5), ("condition is 0.5", "1 or more")),
+    "a factor of zero": (lambda: covariates.scaled(0.0, covariates.isotropic()), ("factor is 0", "greater than zero")),
     "two degrees of freedom": (lambda: covariates.heavy_tailed(2.0), ("degrees is 2", "above 2")),
     # sparse recovery
     "more coefficients than places": (lambda: sparse.exactly(3, 5), ("sparsity is 5", "0 to 3")),

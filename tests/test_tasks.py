@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import fft, stats
 
-from jaxl2o.tasks import covariates, images, sparse
+from jaxl2o.tasks import covariates, images, shift, sparse
 
 D, N, M = 6, 8, 3
 EIGENVALUES = jnp.array([4.0, 2.0, 1.0, 0.5, 0.25, 0.0])
@@ -30,6 +30,8 @@ LAWS = {
     "rademacher": covariates.rademacher(),
     "column-correlated": covariates.column_correlated(-0.7),
     "heavy-tailed": covariates.heavy_tailed(10.0),
+    "scaled": covariates.scaled(3.0, covariates.isotropic()),
+    "conditioned": covariates.conditioned(10.0),
 }
 
 # E x x', averaged over prompts where each has its own
@@ -41,6 +43,8 @@ COVARIANCES = {
     "rademacher": np.eye(D),
     "column-correlated": (-0.7) ** np.abs(np.subtract.outer(np.arange(D), np.arange(D))),
     "heavy-tailed": np.eye(D),
+    "scaled": 9.0 * np.eye(D),
+    "conditioned": np.eye(D),
 }
 
 # the law of one entry
@@ -165,6 +169,14 @@ def test_rademacher_entries_are_signs():
     assert np.all(np.asarray(x) ** 2 == 1.0)
 
 
+def test_conditioned_has_its_singular_values():
+    """Of X, all rows together: evenly in their logarithm from the largest down to a tenth, and |X|_F^2 = n d."""
+    _, x = drawn("conditioned")
+    values = np.linalg.svd(x, compute_uv=False)
+    np.testing.assert_allclose(values / values[:, :1], np.tile(np.logspace(0, -1, D), (DRAWS, 1)), rtol=1e-10)
+    np.testing.assert_allclose(np.sum(values**2, axis=1), (N + M) * D, rtol=1e-12)
+
+
 def test_spectrum_of_a_zero_eigenvalue():
     """Inputs have nothing in the direction of a zero eigenvalue."""
     _, x = drawn("spectrum")
@@ -275,6 +287,36 @@ def test_queries_ask_the_solution(name):
     np.testing.assert_allclose(instance.y_query, answers, atol=1e-13)
     law = COVARIANCES["spectrum" if name == "bernoulli" else "isotropic"]
     assert_mean(np.einsum("bmi,bmj->bij", instance.prompt.x_query, instance.prompt.x_query) / M, law)
+
+
+def test_without_queries_the_signal_is_asked():
+    """n_queries = 0: the prompt asks nothing, what is scored is beta, and prompts and signals are what they were."""
+    task = sparse.sparse_recovery(sparse.exactly(D, 2), sparse.pooled(MATRICES), n_queries=0)
+    plain = sparse.sparse_recovery(sparse.exactly(D, 2), sparse.pooled(MATRICES), n_queries=M)
+    instance, other = task.sample(jax.random.key(2)), plain.sample(jax.random.key(2))
+    assert instance.prompt.x_query is None
+    np.testing.assert_array_equal(instance.y_query, instance.solution)
+    np.testing.assert_array_equal(instance.solution, other.solution)
+    np.testing.assert_array_equal(instance.prompt.y, other.prompt.y)
+
+
+def test_shorter_prompts():
+    """The first k examples are kept, the others are unused and zero; k is given, or uniform from the shortest to all."""
+    keys = jax.random.split(jax.random.key(3), DRAWS)
+    for task in (TASKS["exactly"], TASKS["exactly-on-support"]):
+        whole = task.sample(keys[0])
+        short = shift.at_length(task, 2).sample(keys[0])
+        np.testing.assert_array_equal(short.prompt.used, np.arange(N) < 2)
+        np.testing.assert_array_equal(short.prompt.y, np.where(np.arange(N) < 2, whole.prompt.y, 0.0))
+        assert (short.prompt.x is None) == (whole.prompt.x is None)
+        np.testing.assert_array_equal(short.y_query, whole.y_query)
+    drawn_at_random = jax.vmap(shift.random_length(TASKS["exactly"], 1).sample)(keys).prompt
+    lengths = np.sum(drawn_at_random.used, axis=1)
+    for length in range(1, N + 1):
+        assert_mean(lengths == length, 1.0 / N)
+    unused = ~np.asarray(drawn_at_random.used)
+    assert np.all(np.asarray(drawn_at_random.x)[unused] == 0.0)
+    assert np.all(np.asarray(drawn_at_random.y)[unused] == 0.0)
 
 
 @pytest.mark.parametrize("name", ["exactly", "blocks"])

@@ -297,6 +297,21 @@ def test_losses_are_their_formulas(trajectory, y):
             np.testing.assert_allclose(loss(penalty)(jnp.asarray(answers), instance, jnp.array(0)), value, rtol=1e-12)
 
 
+def test_log_relative_is_the_mean_of_decibels():
+    """log_relative is log(10) / 10 times the mean decibels of |error|^2 / |label|^2; labels that are all zero have size 1."""
+    rng = np.random.default_rng(1)
+    answers, y = rng.normal(size=(4, 5)), rng.normal(size=5)
+    decibels = [10.0 * np.log10(np.sum((answer - y) ** 2) / np.sum(y**2)) for answer in answers[1:]]
+    instance = Instance(Prompt.of(None, y), jnp.asarray(y), None)
+    loss = losses.log_relative(1e-300)
+    np.testing.assert_allclose(loss(jnp.asarray(answers), instance, jnp.array(0)), np.log(10.0) / 10.0 * np.mean(decibels))
+    nothing = instance._replace(y_query=jnp.zeros(5))
+    sizes = [np.log(np.sum(answer**2)) for answer in answers[1:]]
+    np.testing.assert_allclose(loss(jnp.asarray(answers), nothing, jnp.array(0)), np.mean(sizes))
+    perfect = jnp.tile(instance.y_query, (4, 1))
+    np.testing.assert_allclose(losses.log_relative(1e-6)(perfect, instance, jnp.array(0)), np.log(1e-6))
+
+
 SCALES = (1e-3, 1.0, 50.0)
 
 

@@ -78,6 +78,33 @@ def heavy_tailed(degrees: float) -> Covariates:
     return lambda key, n, d: scale * jax.random.t(key, degrees, (n, d))
 
 
+def scaled(factor: float, law: Covariates) -> Covariates:
+    """The same rows, times a factor > 0."""
+    checks.positive("factor", factor)
+    return lambda key, n, d: factor * law(key, n, d)
+
+
+def conditioned(condition: float) -> Covariates:
+    """X = U diag(s) V' with Haar-random U and V, singular values from 1 to 1 / `condition` evenly in their logarithm.
+
+    They are rescaled to |X|_F^2 = n d, the mean of isotropic rows. X are all rows that are drawn together, queries among
+    them. condition >= 1; 1 makes all singular values equal.
+    """
+    checks.require(
+        condition >= 1.0, f"condition is {condition:g}; it is the largest over the least singular value, so 1 or more."
+    )
+
+    def sample(key: Key, n: int, d: int) -> Float[Array, "n d"]:
+        key_left, key_right = jax.random.split(key)
+        rank = min(n, d)
+        values = jnp.logspace(0.0, -jnp.log10(condition), rank)
+        values = values * jnp.sqrt(n * d / jnp.sum(values**2))
+        left, right = jax.random.orthogonal(key_left, n)[:, :rank], jax.random.orthogonal(key_right, d)[:rank]
+        return (left * values[None]) @ right
+
+    return sample
+
+
 def _deviations(eigenvalues: Float[Array, " k"], d: int) -> Float[Array, "1 d"]:
     checks.shape("eigenvalues", eigenvalues, (d,))
     return jnp.sqrt(jnp.asarray(eigenvalues, dtype=float))[None, :]

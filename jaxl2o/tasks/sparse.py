@@ -129,11 +129,13 @@ def sparse_recovery(
 ) -> Task:
     """Prompts y = X beta + noise; queries ask <x, beta>, without noise; the solution is beta.
 
+    Without queries, n_queries = 0, beta itself is asked: `x_query` is None and the answer that is scored is the iterate.
     The objective is the Lasso, 1/(2n) |X w - y|^2 + penalty |w|_1. Noiseless unless a noise law is given.
 
-    Raises `ValueError` if the signal and the matrix have different d, and for a negative penalty.
+    Raises `ValueError` if the signal and the matrix have different d, and for a negative penalty or number of queries.
     """
     checks.nonnegative("penalty", penalty)
+    checks.nonnegative("n_queries", n_queries)
     law = noiseless() if noise is None else noise
     key = jax.random.key(0)
     d_signal = jax.eval_shape(signal, key).shape[0]
@@ -149,8 +151,8 @@ def sparse_recovery(
         beta = signal(key_signal)
         y = law(key_noise, x @ beta)
         own = x if measurements.shared is None else None
-        prompt = Prompt(own, y, x_query, jnp.ones(y.shape, dtype=bool))
-        return Instance(prompt, linear_prediction(beta, x_query), beta)
+        asked, answer = (x_query, linear_prediction(beta, x_query)) if n_queries else (None, beta)
+        return Instance(Prompt(own, y, asked, jnp.ones(y.shape, dtype=bool)), answer, beta)
 
     def objective(w: Float[Array, " d"], prompt: Prompt) -> Float[Array, ""]:
         if measurements.shared is not None:

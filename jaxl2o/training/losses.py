@@ -37,6 +37,22 @@ def all_steps(penalty: Penalty = squared) -> Loss:
     return lambda trajectory, instance, step: jnp.mean(penalty(trajectory[1:] - instance.y_query[None]))
 
 
+def log_relative(floor: float = 1e-10) -> Loss:
+    """The mean over steps 1..T of log(|error|^2 / |label|^2 + floor): what decibels average, trajectory (T+1, m).
+
+    Every factor by which an error shrinks counts the same, at any size, so late steps of a fast solver matter as much as
+    early ones. A task whose labels are all zero counts as size 1.
+    """
+    checks.positive("floor", floor)
+
+    def loss(trajectory: Float[Array, "steps m"], instance: Instance, step: Array) -> Float[Array, ""]:
+        error = jnp.sum((trajectory[1:] - instance.y_query[None]) ** 2, axis=1)
+        size = jnp.sum(instance.y_query**2)
+        return jnp.mean(jnp.log(error / jnp.where(size > 0.0, size, 1.0) + floor))
+
+    return loss
+
+
 def all_prefixes(penalty: Penalty = squared) -> Loss:
     """The mean penalty over all prefixes, of the last answers: trajectory (T+1, n+1), from `Learner.prefixes`."""
 
