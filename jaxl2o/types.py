@@ -168,6 +168,10 @@ class Predict:
         return self.one(params, prompt)
 
 
+# the name of the axis along which `answer_tasks` holds tasks at one time, for losses that compare a task with the others
+TASKS = "tasks at one time"
+
+
 def over_tasks(predict: Callable[[Params, Prompt], Array]) -> Callable[[Params, Prompt], Array]:
     """`predict` for stacked prompts: by its own faster way if it has one, else by `vmap`."""
     return predict.many if isinstance(predict, Predict) else jax.vmap(predict, in_axes=(None, 0))
@@ -187,13 +191,13 @@ def answer_tasks(
     """
     if isinstance(predict, Predict):
         instances = jax.vmap(draw)(*stacked)
-        return jax.vmap(then)(predict.many(params, instances.prompt), instances)
+        return jax.vmap(then, axis_name=TASKS)(predict.many(params, instances.prompt), instances)
 
     def one(*own: Any) -> Any:
         instance = draw(*own)
         return then(predict(params, instance.prompt), instance)
 
-    return jax.vmap(one)(*stacked)
+    return jax.vmap(one, axis_name=TASKS)(*stacked)
 
 
 def predict_prefixes(predict: Callable[[Params, Prompt], Array]) -> Callable[[Params, Prompt], Array]:

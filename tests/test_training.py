@@ -30,7 +30,7 @@ from jaxl2o.training import losses
 from jaxl2o.training.checkpoint import Checkpoints
 from jaxl2o.training.loop import Chunk, DivergedError, Recipe, TrainState, advance, start, train
 from jaxl2o.training.run import train_in
-from jaxl2o.types import Instance, Learner, Params, Prompt, Task
+from jaxl2o.types import TASKS, Instance, Learner, Params, Prompt, Task
 
 D, N, DEPTH, BATCH, STEPS = 6, 5, 2, 32, 20
 MATRIX = jnp.asarray(np.random.default_rng(0).normal(size=(N, D)))
@@ -310,6 +310,28 @@ def test_log_relative_is_the_mean_of_decibels():
     np.testing.assert_allclose(loss(jnp.asarray(answers), nothing, jnp.array(0)), np.mean(sizes))
     perfect = jnp.tile(instance.y_query, (4, 1))
     np.testing.assert_allclose(losses.log_relative(1e-6)(perfect, instance, jnp.array(0)), np.log(1e-6))
+
+
+def test_log_mean_relative_is_the_ratio_of_sums():
+    """Its mean over tasks is the mean over steps of log(mean |error|^2 / mean |label|^2), and so is its gradient."""
+    rng = np.random.default_rng(2)
+    answers, y = jnp.asarray(rng.normal(size=(6, 4, 5))), jnp.asarray(rng.normal(size=(6, 5)))
+    prompt = Prompt(None, jnp.zeros(3), None, jnp.ones(3, dtype=bool))
+
+    def ours(answers):
+        def one(trajectory, label):
+            return losses.log_mean_relative(1e-6)(trajectory, Instance(prompt, label, None), jnp.array(0))
+
+        return jnp.mean(jax.vmap(one, axis_name=TASKS)(answers, y))
+
+    def ratio(answers):
+        errors = jnp.mean(jnp.sum((answers[:, 1:] - y[:, None]) ** 2, axis=2), axis=0)
+        return jnp.mean(jnp.log(errors / jnp.mean(jnp.sum(y**2, axis=1)) + 1e-6))
+
+    for found, expected in zip(jax.value_and_grad(ours)(answers), jax.value_and_grad(ratio)(answers), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
+    perfect = jnp.broadcast_to(y[:, None], answers.shape)
+    np.testing.assert_allclose(ours(perfect), np.log(1e-6))
 
 
 SCALES = (1e-3, 1.0, 50.0)

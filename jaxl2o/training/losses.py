@@ -7,10 +7,11 @@ training step, traced, for curricula. A penalty is a function of one error, pred
 from collections.abc import Callable
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxl2o import checks
-from jaxl2o.types import Instance
+from jaxl2o.types import TASKS, Instance
 
 Penalty = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 Loss = Callable[[Float[Array, "steps k"], Instance, Array], Float[Array, ""]]
@@ -49,6 +50,24 @@ def log_relative(floor: float = 1e-10) -> Loss:
         error = jnp.sum((trajectory[1:] - instance.y_query[None]) ** 2, axis=1)
         size = jnp.sum(instance.y_query**2)
         return jnp.mean(jnp.log(error / jnp.where(size > 0.0, size, 1.0) + floor))
+
+    return loss
+
+
+def log_mean_relative(floor: float = 1e-10) -> Loss:
+    """The mean over steps 1..T of log(mean |error|^2 / mean |label|^2 + floor), means over the tasks held at one time.
+
+    It is what a ratio of sums in decibels is, so tasks that are hard for a solver weigh more than in `log_relative`. A task's
+    share is its own error over the mean of all, which gives the gradient of the logarithm. Trajectory: (T+1, m).
+    """
+    checks.positive("floor", floor)
+
+    def loss(trajectory: Float[Array, "steps m"], instance: Instance, step: Array) -> Float[Array, ""]:
+        error = jnp.sum((trajectory[1:] - instance.y_query[None]) ** 2, axis=1)
+        size = lax.pmean(jnp.sum(instance.y_query**2), TASKS)
+        relative = error / jnp.where(size > 0.0, size, 1.0)
+        level = lax.stop_gradient(lax.pmean(relative, TASKS)) + floor
+        return jnp.mean(jnp.log(level) + (relative + floor) / level - 1.0)
 
     return loss
 
