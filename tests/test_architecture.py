@@ -37,7 +37,7 @@ LAYERS = {
 # file -> all of jaxl2o that it may import, its own folder aside
 NARROW = {
     "jaxl2o/models/learner.py": {"types"},
-    "jaxl2o/solvers/learned.py": {"types", "objectives"},
+    "jaxl2o/solvers/learned.py": {"checks", "types", "objectives"},
 }
 
 # outside package -> the folders and files that may import it

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jaxl2o.constructions import BOUND, CONSTRUCTIONS
 from jaxl2o.constructions.construction import Head, LayerSpec, Mlp, fill, gap
 from jaxl2o.constructions.gradient_descent import gradient_descent, preconditioned_gradient_descent
+from jaxl2o.constructions.in_context import in_context_alista
 from jaxl2o.constructions.learner import constrained_learner
 from jaxl2o.constructions.sparse_recovery import largest_score, lista_vm, lista_vm_known_support, lista_vm_linear_read_out
 from jaxl2o.models.canonical import merge
@@ -20,6 +21,7 @@ from jaxl2o.models.encoding import Tokens
 from jaxl2o.models.layout import Layout
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.models.transformer import Transformer
+from jaxl2o.solvers.in_context import InContextLayers
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.varying import VaryingLayers
 from jaxl2o.types import Prompt
@@ -305,6 +307,25 @@ def draw_varying(rng) -> VaryingLayers:
     return draw_layers(rng, STEPS, SIZE, (BATCH,))
 
 
+NEWTON = 3
+
+
+def textbook_in_context(layers: InContextLayers, prompt: Prompt):
+    """<x, w_t> for z = w + m (w - w_before), r = W (y - X z), w <- S(z + a r), t + rho mean|r|, with W of three steps of
+    Newton-Schulz, as I - W X = (I - W_0 X)^8: (T+1, m)."""
+    x, y, w, before = np.asarray(prompt.x), np.asarray(prompt.y), np.zeros(SIZE), np.zeros(SIZE)
+    gram = x.T @ x
+    missing = np.eye(SIZE) - gram @ gram / np.sum(gram**2)
+    weights = (np.eye(SIZE) - np.linalg.matrix_power(missing, 2**NEWTON)) @ np.linalg.pinv(x)
+    iterates = [w]
+    for step_size, momentum, threshold, share in np.stack(layers, axis=1):
+        point = w + momentum * (w - before)
+        residual = weights @ (y - x @ point)
+        w, before = soft(point + step_size * residual, threshold + share * np.abs(residual).mean()), w
+        iterates.append(w)
+    return np.stack(iterates) @ np.asarray(prompt.x_query).T
+
+
 # name -> (theta -> construction, generator -> 16 thetas, (theta, prompt) -> the answers at the claim's layers)
 FAMILIES = {
     "gradient-descent": (
@@ -329,9 +350,14 @@ FAMILIES = {
         draw_varying,
         lambda layers, prompt: textbook_quadratic(layers, prompt)[-1:],
     ),
+    "in-context-alista": (
+        partial(in_context_alista, d=SIZE, newton_schulz_steps=NEWTON),
+        lambda rng: InContextLayers(*(rng.uniform(0.0, most, (BATCH, STEPS)) for most in (1.0, 0.5, 0.1, 0.2))),
+        textbook_in_context,
+    ),
 }
 EVERY_FAMILY = pytest.mark.parametrize("name", FAMILIES)
-DIFFERENTIATED = ["gradient-descent", "preconditioned-gradient-descent", "lista-vm"]
+DIFFERENTIATED = ["gradient-descent", "preconditioned-gradient-descent", "lista-vm", "in-context-alista"]
 
 
 @cache
@@ -387,7 +413,7 @@ def test_the_gradient_through_the_parameters_is_the_gradient_through_the_solver(
         assert (np.abs(a - b).reshape(BATCH, -1).max(axis=1) <= 1e-10 * np.maximum(size, 1e-3)).all()
 
 
-@pytest.mark.parametrize("name", ["gradient-descent", "lista-vm"])
+@pytest.mark.parametrize("name", ["gradient-descent", "lista-vm", "in-context-alista"])
 def test_no_examples(name):
     """With n = 0 the Transformer answers what the solver answers from its start, a finite number."""
     family, draw, _ = FAMILIES[name]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxl2o.objectives import lasso_objective, least_squares
-from jaxl2o.solvers import composition, first_order, lista, proximal, varying, wrappers
+from jaxl2o.solvers import composition, first_order, in_context, lista, proximal, varying, wrappers
 from jaxl2o.solvers.lasso import penalty_max, solve_lasso
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.types import Prompt
@@ -34,6 +34,11 @@ def varying_layers(scale=1.0, matrix=MATRIX):
     return varying.VaryingLayers(matrix, scale * THRESHOLD)
 
 
+def in_context_layers(scale):
+    """In-context ALISTA's layers; the part of the threshold that follows the residual has no units."""
+    return in_context.InContextLayers(1.0 - THRESHOLD, THRESHOLD, scale * THRESHOLD, THRESHOLD)
+
+
 # solvers that serve every matrix: scale of the labels -> Solver
 ANY_MATRIX = {
     "gradient-descent": lambda c: first_order.gradient_descent(0.2),
@@ -45,6 +50,7 @@ ANY_MATRIX = {
     "step-lista": lambda c: lista.step_lista(THRESHOLD, 0.1 * c),
     "lista-vm": lambda c: varying.lista_vm(varying_layers(c)),
     "lista-vm-known-support": lambda c: varying.lista_vm(varying.known_support(varying_layers(c), SUPPORT)),
+    "in-context-alista": lambda c: in_context.in_context_alista(in_context_layers(c)),
     "safeguarded": lambda c: wrappers.safeguarded(varying.lista_vm(varying_layers(c, WILD))),
 }
 

@@ -1,0 +1,100 @@
+"""The figure and the table of the benchmark, from results alone."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from experiments.common import Results
+from experiments.figures import COLOURS, label_ends
+from experiments.l2o_benchmark.methods import PLAN
+
+COLOUR = {
+    "ISTA": COLOURS["classical"],
+    "FISTA": COLOURS["classical"],
+    "AMP, prior known": COLOURS["limit"],
+    "OAMP, prior known": COLOURS["limit"],
+    "TISTA, prior known": COLOURS["limit"],
+    "ALISTA, 485 steps": COLOURS["solver"],
+    "ALISTA": COLOURS["solver"],
+    "AGLISTA": COLOURS["accent"],
+    "NA-ALISTA": COLOURS["transformer"],
+    "LISTA-CP": COLOURS["trained"],
+    "LISTA-CPSS": COLOURS["trained"],
+}
+
+
+def decibels(errors: Float[np.ndarray, " count"], sizes: Float[np.ndarray, " count"]) -> float:
+    """10 log10(sum of errors / sum of sizes): every signal counts by its size."""
+    return float(10.0 * np.log10(np.sum(errors, dtype=np.float64) / np.sum(sizes, dtype=np.float64)))
+
+
+def own_decibels(errors: Float[np.ndarray, " count"], sizes: Float[np.ndarray, " count"]) -> Float[np.ndarray, " count"]:
+    """10 log10(error / size + 1e-10) of every signal: Open-L2O's convention is their mean."""
+    return 10.0 * np.log10(errors / sizes + 1e-10)
+
+
+def interval(errors: Float[np.ndarray, " count"], sizes: Float[np.ndarray, " count"]) -> tuple[float, float]:
+    """95 % of the ratio in dB, by bootstrap over signals."""
+    generator, count = np.random.default_rng(0), len(sizes)
+    drawn = (np.bincount(generator.integers(count, size=count), minlength=count) for _ in range(1000))
+    low, high = np.quantile([decibels(weight * errors, sizes * weight) for weight in drawn], [0.025, 0.975])
+    return float(low), float(high)
+
+
+def settings_of(results: Results) -> list[str]:
+    """The settings of this run."""
+    return [name for name in PLAN if f"{name}/test sizes" in results]
+
+
+def table(results: Results) -> Table:
+    """NMSE on test signals after all steps: ratio of sums, its interval, mean of the signals' own dB, and the worst signals."""
+    shown = Table("setting", "method", "NMSE, dB", "95 %", "mean dB", "99.9 % of signals below", "training")
+    for name in settings_of(results):
+        sizes = results[f"{name}/test sizes"]
+        for title in (*PLAN[name], "true support known"):
+            errors = results[f"{name}/oracle"] if title == "true support known" else results[f"{name}/{title}/test"]
+            low, high = interval(errors, sizes)
+            own = own_decibels(errors, sizes)
+            spent = results.get(f"{name}/{title}/seconds")
+            shown.add_row(
+                name,
+                title,
+                f"{decibels(errors, sizes):.2f}",
+                f"{low:.2f} … {high:.2f}",
+                f"{own.mean():.2f}",
+                f"{np.quantile(own, 0.999):.1f}",
+                "" if spent is None else f"{spent[-1]:.0f} s",
+            )
+    return shown
+
+
+def plot(results: Results) -> Figure:
+    """NMSE by step, a panel a setting, and below it validation NMSE by training step."""
+    names = settings_of(results)
+    figure, panels = plt.subplots(2, len(names), figsize=(3.1 * len(names) + 0.6, 6.0), squeeze=False, height_ratios=(3, 2))
+    for column, name in enumerate(names):
+        upper, lower = panels[:, column]
+        ends: dict[str, tuple[float, str]] = {}
+        floor = decibels(results[f"{name}/oracle"], results[f"{name}/test sizes"])
+        steps = np.arange(len(results[f"{name}/ISTA/test curve"]))
+        for title in PLAN[name]:
+            curve = results[f"{name}/{title}/test curve"]
+            style = "--" if title.endswith("steps") or title == "ISTA" else "-"
+            upper.plot(steps, curve, style, color=COLOUR[title], linewidth=1.3)
+            ends[title] = (float(curve[-1]), COLOUR[title])
+            if f"{name}/{title}/steps" in results:
+                lower.plot(
+                    results[f"{name}/{title}/steps"], results[f"{name}/{title}/history"], style, color=COLOUR[title], marker="."
+                )
+        if floor > -100.0:
+            upper.axhline(floor, color=COLOURS["ink"], linewidth=0.8, linestyle=":")
+            ends["true support known"] = (floor, COLOURS["ink"])
+        upper.set(title=name, xlabel="step", xlim=(0, steps[-1]))
+        lower.set(xlabel="training step", xscale="log")
+        span = upper.get_ylim()
+        label_ends(upper, ends, gap=0.045 * (span[1] - span[0]))
+    panels[0, 0].set_ylabel("NMSE on test signals, dB")
+    panels[1, 0].set_ylabel("NMSE on validation signals, dB")
+    return figure
