@@ -2,6 +2,9 @@
 
 XLA runs batched products and most loops on one thread a device, so a CPU that is one device leaves cores idle. Here every core
 becomes a device, as far as a power of two goes, and trainings share a step's tasks among them. Accelerators are not affected.
+
+XLA's pool has a thread a core. A device that waits for the others holds one, and so does a batch of linear solves that hands
+its parts to the same pool; with no thread left for the parts, all wait for ever. So the pool gets two threads a device.
 """
 
 import os
@@ -9,6 +12,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 DEVICES = "JAX_NUM_CPU_DEVICES"
+THREADS = "NPROC"  # of XLA's pool on a CPU
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of Linux: microseconds of all cores in a period of so many, or max
 FORCED = "--xla_force_host_platform_device_count"
 
@@ -23,7 +27,10 @@ def cores() -> int:
 def prepare(environment: MutableMapping[str, str]) -> None:
     """One CPU device a core, but a power of two and at most eight, which batches divide by; unless the number is set already.
 
-    To be called before JAX is imported.
+    And two threads a device, but not fewer than there are cores, unless their number is set. To be called before JAX is
+    imported.
     """
     if DEVICES not in environment and FORCED not in environment.get("XLA_FLAGS", ""):
-        environment[DEVICES] = str(max(count for count in (1, 2, 4, 8) if count <= cores()))
+        devices = max(count for count in (1, 2, 4, 8) if count <= cores())
+        environment[DEVICES] = str(devices)
+        environment.setdefault(THREADS, str(max(2 * devices, cores())))

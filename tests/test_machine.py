@@ -12,13 +12,41 @@ from experiments import machine
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize(("cores", "devices"), [(1, "1"), (2, "2"), (3, "2"), (7, "4"), (16, "8"), (96, "8")])
-def test_every_core_is_a_device(monkeypatch, cores, devices):
-    """As a power of two, at most eight."""
+@pytest.mark.parametrize(
+    ("cores", "devices", "threads"),
+    [(1, "1", "2"), (2, "2", "4"), (3, "2", "4"), (7, "4", "8"), (16, "8", "16"), (96, "8", "96")],
+)
+def test_every_core_is_a_device(monkeypatch, cores, devices, threads):
+    """As a power of two, at most eight; with two threads each, and not fewer than there are cores."""
     monkeypatch.setattr(machine, "cores", lambda: cores)
     environment = {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}
     machine.prepare(environment)
-    assert environment == {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true", "JAX_NUM_CPU_DEVICES": devices}
+    assert environment == {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true", "JAX_NUM_CPU_DEVICES": devices, "NPROC": threads}
+
+
+def test_devices_that_solve_do_not_wait_for_ever():
+    """A training on two devices whose every task has linear solves comes to its end; with a thread a device it hung."""
+    code = """
+import jax, optax
+from jaxl2o.solvers.in_context import in_context_alista, in_context_start
+from jaxl2o.solvers.learned import learned
+from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
+from jaxl2o.training import losses
+from jaxl2o.training.loop import Recipe, start, train
+task = sparse_recovery(exactly(20, 3), fresh(10, 20), n_queries=0)
+learner = learned(lambda key, prompt: in_context_start(3), in_context_alista)
+recipe = Recipe(learner.predict, lambda step: task, losses.all_steps(), optax.sgd(0.0), 512, devices=2)
+print(int(train(recipe, start(recipe, in_context_start(3), jax.random.key(1)), 5, 5).step))
+"""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS", "NPROC")
+    }
+    machine.prepare(environment)
+    environment |= {"JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert answer.stdout.strip() == "5"
 
 
 @pytest.mark.parametrize(
@@ -30,6 +58,13 @@ def test_a_containers_quota_counts(monkeypatch, tmp_path, quota, cores):
     monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(5)), raising=False)
     assert machine.cores() == cores
+
+
+def test_the_users_threads_stay():
+    """A number of threads that the user has set is left as it is."""
+    environment = {"NPROC": "5"}
+    machine.prepare(environment)
+    assert environment["NPROC"] == "5"
 
 
 @pytest.mark.parametrize("own", [{"JAX_NUM_CPU_DEVICES": "3"}, {"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}])

@@ -1,8 +1,8 @@
 """Sixteen steps on one known matrix: the benchmark of learning to optimise, with every row trained here.
 
-Claim. ALISTA with analytic weights in closed form, 32 scalars trained for two minutes, recovers signals 30 dB better than
-sixteen steps of FISTA and better than it was published; methods that know the law of the signals need no training at all and
-come within a decibel of an oracle that is told the support.
+Claim. ALISTA with analytic weights in closed form, 32 scalars trained for half a minute, recovers signals 33 dB better than
+sixteen steps of FISTA, and better than it was published after as many training steps and at its best. Methods that know the
+law of the signals need no training at all and come within a decibel of an oracle that is told the support.
 Source. Liu et al. 2019 (ICLR), Behrens et al. 2021 (arXiv:2010.13053) and their published logs for the settings of 250
 measurements: NMSE = 10 log10(sum |w - b|^2 / sum |b|^2) over 10,000 test signals. Chen et al. 2021 (arXiv:2103.12828) for 256
 measurements of 512 coefficients, NMSE being the mean of the signals' own decibels.
@@ -22,7 +22,7 @@ import numpy as np
 import optax
 
 from experiments.common import Claim, Results, Run, claim
-from experiments.l2o_benchmark.figure import decibels, interval, own_decibels
+from experiments.l2o_benchmark.figure import ORACLE, decibels, interval, own_decibels, settings_of
 from experiments.l2o_benchmark.figure import plot as plot
 from experiments.l2o_benchmark.figure import table as table
 from experiments.l2o_benchmark.methods import METHODS, PLAN, Method, learner_of
@@ -35,7 +35,7 @@ from jaxl2o.training.parallel import devices_for
 from jaxl2o.training.run import train_in
 from jaxl2o.types import Key, Learner, Params
 
-COST = {"smoke": "60 s", "quick": "40 min", "cpu": "3 h"}
+COST = {"smoke": "60 s", "quick": "35 min", "cpu": "2 h"}
 SEEDS = (0, 1, 2, 3, 4)  # the matrix; random starts; training; validation; test
 CHUNKS = 20  # of a training, after each of which validation signals are recovered
 
@@ -83,11 +83,11 @@ def run(config: Config, run: Run) -> Results:
             with run.stage(f"{name}: {title}"):
                 for purpose, count in (("validation", config.validation), ("test", config.test)):
                     errors, sizes = tested(learner, params, problem, keys()[purpose], count)
-                    results[f"{name}/{title}/{purpose}"] = errors.astype(np.float32)
-                    results[f"{name}/{purpose} sizes"] = sizes.astype(np.float32)
-        with run.stage(f"{name}: least squares on the true support"):
-            results[f"{name}/oracle"] = oracle_errors(problem, keys()["test"], config.test)[0].astype(np.float32)
-    return summarised(results)
+                    results[f"{name}/{title}/{purpose} curve"] = np.array([decibels(step, sizes) for step in errors.T])
+                results |= scores(f"{name}/{title}", errors[:, -1], sizes)
+        with run.stage(f"{name}: {ORACLE}"):
+            results |= scores(f"{name}/{ORACLE}", *oracle_errors(problem, keys()["test"], config.test))
+    return results
 
 
 def keys() -> dict[str, Key]:
@@ -148,20 +148,15 @@ def trained(
     return state.params
 
 
-def summarised(results: Results) -> Results:
-    """What is kept: curves in dB, with the test errors of the last step alone."""
-    kept: Results = {}
-    for key, value in results.items():
-        name, _, last = key.rpartition("/")
-        if last in ("validation", "test"):
-            sizes = results[f"{name.split('/')[0]}/{last} sizes"]
-            kept[f"{key} curve"] = np.array([decibels(step, sizes) for step in value.T])
-            kept[f"{key} mean dB"] = np.array([own_decibels(step, sizes).mean() for step in value.T])
-            if last == "test":
-                kept[key] = value[:, -1]
-        else:
-            kept[key] = value
-    return kept
+def scores(key: str, errors: np.ndarray, sizes: np.ndarray) -> Results:
+    """Of the errors of test signals after the last step, all in dB: NMSE and its interval; of the signals' own NMSE, the mean,
+    half of its interval, and what 99.9 % of them are below."""
+    own = own_decibels(errors, sizes)
+    return {
+        f"{key}/nmse": np.array([decibels(errors, sizes), *interval(errors, sizes)]),
+        f"{key}/own": np.array([own.mean(), 1.96 * own.std() / np.sqrt(len(own)), np.quantile(own, 0.999)]),
+        f"{key}/signals": np.array(len(sizes)),
+    }
 
 
 def claims(results: Results) -> list[Claim]:
@@ -169,18 +164,18 @@ def claims(results: Results) -> list[Claim]:
     published = "Behrens et al. 2021, published logs"
 
     def nmse(id: str, name: str, title: str, expected: float, source: str = "own measurement") -> Claim:
-        errors, sizes = results[f"{name}/{title}/test"], results[f"{name}/test sizes"]
+        value, low, high = (float(number) for number in results[f"{name}/{title}/nmse"])
         return claim(
             f"l2o/{id}",
             f"{title}, {name}: NMSE on test signals, ratio of sums",
-            decibels(errors, sizes),
+            value,
             "<=",
             expected,
-            n=len(sizes),
+            n=int(results[f"{name}/{title}/signals"]),
             seeds=SEEDS,
             kind="measured" if source == "own measurement" else "published",
             source=source,
-            interval=interval(errors, sizes),
+            interval=(low, high),
             unit="dB",
         )
 
@@ -188,14 +183,9 @@ def claims(results: Results) -> list[Claim]:
         return nmse(id, "40 dB", title, expected, published)._replace(relation="=", tolerance=0.2)
 
     def per_signal(id: str, title: str, expected: float) -> Claim:
-        own = own_decibels(results[f"Open-L2O/{title}/test"], results["Open-L2O/test sizes"])
-        half = 1.96 * own.std() / np.sqrt(len(own))
-        found = nmse(id, "Open-L2O", title, expected)
-        return found._replace(
-            claim=f"{title}, noiseless, 256 x 512: mean over test signals of their own NMSE",
-            measured=float(own.mean()),
-            interval=(float(own.mean() - half), float(own.mean() + half)),
-        )
+        mean, half, _ = (float(number) for number in results[f"Open-L2O/{title}/own"])
+        text = f"{title}, noiseless, 256 x 512: mean over test signals of their own NMSE"
+        return nmse(id, "Open-L2O", title, expected)._replace(claim=text, measured=mean, interval=(mean - half, mean + half))
 
     gains = [value for key, value in results.items() if key.endswith("/gain error")]
     found = [
@@ -211,7 +201,7 @@ def claims(results: Results) -> list[Claim]:
             source="Liu et al. 2019 (ICLR), whose constraint it is",
         )
     ]
-    if "40 dB/test sizes" in results:
+    if "40 dB" in settings_of(results):
         best = best_of(results, "40 dB")
         found += [
             same("fista16-40db", "FISTA", -7.6),
@@ -221,16 +211,16 @@ def claims(results: Results) -> list[Claim]:
             nmse("na-alista16-40db", "40 dB", "NA-ALISTA", -42.2, published),
             nmse("best16-40db", "40 dB", best, -43.0)._replace(claim=f"best on validation signals at 40 dB, {best}: NMSE"),
         ]
-    if "20 dB/test sizes" in results:
+    if "20 dB" in settings_of(results):
         best = best_of(results, "20 dB")
         found.append(
             nmse("best16-20db", "20 dB", best, -21.8)._replace(claim=f"best on validation signals at 20 dB, {best}: NMSE")
         )
-    if "small/test sizes" in results:
+    if "small" in settings_of(results):
         best = best_of(results, "small")
-        ista = decibels(results["small/ISTA/test"], results["small/test sizes"])
+        ista = float(results["small/ISTA/nmse"][0])
         found.append(nmse("small", "small", best, ista)._replace(claim=f"the smoke preset: {best} is not above ISTA"))
-    if "Open-L2O/test sizes" in results:
+    if "Open-L2O" in settings_of(results):
         found += [per_signal("lista-cp-noiseless", "LISTA-CP", -30.0), per_signal("lista-cpss-noiseless", "LISTA-CPSS", -45.0)]
     return found
 

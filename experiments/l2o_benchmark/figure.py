@@ -4,12 +4,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from rich.table import Table
 
 from experiments.common import Results
 from experiments.figures import COLOURS, label_ends
 from experiments.l2o_benchmark.methods import PLAN
 
+ORACLE = "true support known"
 COLOUR = {
     "ISTA": COLOURS["classical"],
     "FISTA": COLOURS["classical"],
@@ -45,26 +47,24 @@ def interval(errors: Float[np.ndarray, " count"], sizes: Float[np.ndarray, " cou
 
 def settings_of(results: Results) -> list[str]:
     """The settings of this run."""
-    return [name for name in PLAN if f"{name}/test sizes" in results]
+    return [name for name in PLAN if f"{name}/{ORACLE}/nmse" in results]
 
 
 def table(results: Results) -> Table:
     """NMSE on test signals after all steps: ratio of sums, its interval, mean of the signals' own dB, and the worst signals."""
     shown = Table("setting", "method", "NMSE, dB", "95 %", "mean dB", "99.9 % of signals below", "training")
     for name in settings_of(results):
-        sizes = results[f"{name}/test sizes"]
-        for title in (*PLAN[name], "true support known"):
-            errors = results[f"{name}/oracle"] if title == "true support known" else results[f"{name}/{title}/test"]
-            low, high = interval(errors, sizes)
-            own = own_decibels(errors, sizes)
+        for title in (*PLAN[name], ORACLE):
+            nmse, low, high = results[f"{name}/{title}/nmse"]
+            mean, _, worst = results[f"{name}/{title}/own"]
             spent = results.get(f"{name}/{title}/seconds")
             shown.add_row(
                 name,
                 title,
-                f"{decibels(errors, sizes):.2f}",
+                f"{nmse:.2f}",
                 f"{low:.2f} … {high:.2f}",
-                f"{own.mean():.2f}",
-                f"{np.quantile(own, 0.999):.1f}",
+                f"{mean:.2f}",
+                f"{worst:.1f}",
                 "" if spent is None else f"{spent[-1]:.0f} s",
             )
     return shown
@@ -77,7 +77,7 @@ def plot(results: Results) -> Figure:
     for column, name in enumerate(names):
         upper, lower = panels[:, column]
         ends: dict[str, tuple[float, str]] = {}
-        floor = decibels(results[f"{name}/oracle"], results[f"{name}/test sizes"])
+        floor = float(results[f"{name}/{ORACLE}/nmse"][0])
         steps = np.arange(len(results[f"{name}/ISTA/test curve"]))
         for title in PLAN[name]:
             curve = results[f"{name}/{title}/test curve"]
@@ -90,11 +90,12 @@ def plot(results: Results) -> Figure:
                 )
         if floor > -100.0:
             upper.axhline(floor, color=COLOURS["ink"], linewidth=0.8, linestyle=":")
-            ends["true support known"] = (floor, COLOURS["ink"])
+            ends[ORACLE] = (floor, COLOURS["ink"])
         upper.set(title=name, xlabel="step", xlim=(0, steps[-1]))
         lower.set(xlabel="training step", xscale="log")
+        lower.xaxis.set_minor_formatter(NullFormatter())
         span = upper.get_ylim()
-        label_ends(upper, ends, gap=0.045 * (span[1] - span[0]))
+        label_ends(upper, ends, gap=0.06 * (span[1] - span[0]))
     panels[0, 0].set_ylabel("NMSE on test signals, dB")
     panels[1, 0].set_ylabel("NMSE on validation signals, dB")
     return figure

@@ -70,7 +70,7 @@ def problem_of(setting: Setting) -> Problem:
 
 
 def oracle_errors(problem: Problem, key: Key, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Squared errors of least squares on the true support, in float64, and the signals' sizes, for `count` signals."""
+    """Squared errors of least squares on the true support, in float64, and the signals' sizes: means over coefficients."""
     instances = jax.vmap(problem.task.sample)(jax.random.split(key, count))
     matrix = np.asarray(problem.matrix, np.float64)
     errors = np.zeros(count)
@@ -78,4 +78,4 @@ def oracle_errors(problem: Problem, key: Key, count: int) -> tuple[np.ndarray, n
         support = np.flatnonzero(signal)
         fitted = np.linalg.lstsq(matrix[:, support], labels.astype(np.float64), rcond=None)[0]
         errors[i] = np.sum((fitted - signal[support]) ** 2)
-    return errors, np.sum(np.asarray(instances.solution, np.float64) ** 2, axis=1)
+    return errors / matrix.shape[1], np.mean(np.asarray(instances.solution, np.float64) ** 2, axis=1)
