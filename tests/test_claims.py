@@ -83,7 +83,7 @@ def assert_well_formed(name: str, claims: list[dict]) -> None:
     assert claims
     for claim in claims:
         assert list(claim) == KEYS
-        assert claim["id"].startswith(name.partition(".")[0].replace("_", "-") + "/")
+        assert name.replace("_", "-").startswith(claim["id"].partition("/")[0])
         assert re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", claim["id"])
         assert claim["kind"] in get_args(get_type_hints(Claim)["kind"])
         assert claim["relation"] in get_args(get_type_hints(Claim)["relation"])
