@@ -34,7 +34,7 @@ from jaxl2o.checks import InputError, require
 from jaxl2o.training.accounting import summarise
 from jaxl2o.training.loop import Chunk
 
-EXPERIMENTS = ("exactness", "compressed_sensing", "l2o_benchmark", "speed.training")
+EXPERIMENTS = ("exactness", "compressed_sensing", "sparse_recovery", "l2o_benchmark", "speed.training")
 RESULTS = Path(__file__).parent / "results"
 STYLE = Path(__file__).parent / "style.mplstyle"
 Results = dict[str, np.ndarray]

@@ -1,0 +1,137 @@
+"""What the results say: relative errors after all steps, fits of rates, and what the bound allows."""
+
+import numpy as np
+
+from experiments.common import Claim, Results, claim
+from experiments.sparse_recovery.config import SEEDS
+from experiments.sparse_recovery.parts import DRAWS
+from jaxl2o.evaluation.curves import QUANTILES
+
+OWN = "a proposition of this library"
+FLAGSHIP = "fresh/in-context ALISTA"
+STUDENT = 2.776  # 95 % of Student's t with DRAWS - 1 degrees of freedom, times the standard error
+
+
+def claims(results: Results) -> list[Claim]:
+    """Those of the parts that were run."""
+    found: list[Claim] = []
+    if f"{FLAGSHIP}/mean" in results:
+        found += of_fresh_matrices(results)
+    if any(key.startswith("bound/") for key in results):
+        found.append(of_the_bound(results))
+    if "one/own 0/mean" in results:
+        found.append(of_one_matrix(results))
+    if "noise/Bayes/mean" in results:
+        found.append(of_noise(results))
+    if "blocks/ISTA/mean" in results:
+        found.append(of_blocks(results))
+    return found
+
+
+def last(results: Results, key: str) -> float:
+    """The relative error after all steps."""
+    return float(results[f"{key}/mean"][0, -1])
+
+
+def error(results: Results, id: str, key: str, text: str, expected: float) -> Claim:
+    """A mean relative error, at most the expected one."""
+    mean, low, high = (float(row[-1]) for row in results[f"{key}/mean"])
+    count = int(results[f"{key}/signals"])
+    return claim(f"sparse/{id}", text, mean, "<=", expected, n=count, seeds=SEEDS, interval=(low, high))
+
+
+def of_fresh_matrices(results: Results) -> list[Claim]:
+    """The main table, the theorem at trained parameters, and rates."""
+    median = float(results[f"{FLAGSHIP}/quantiles"][QUANTILES.index(0.5), -1])
+    count = int(results[f"{FLAGSHIP}/signals"])
+    slow = next(key[: -len("/mean")] for key in results if key.startswith("fresh/ISTA, ") and key.endswith("/mean"))
+    return [
+        claim(
+            "sparse/in-context-alista-gap",
+            "largest gap of the Transformer to the trained solver, float64, 20 Newton-Schulz layers",
+            float(results["gap"].max()),
+            "<=",
+            1e-10,
+            n=results["gap"].size,
+            seeds=SEEDS[3:4],
+            kind="theorem",
+            source=OWN,
+        ),
+        error(results, "lista-vm-fresh-n10", "fresh/LISTA-VM", "LISTA-VM with its safeguard: relative error", 0.25),
+        error(results, "in-context-alista-fresh-n10", FLAGSHIP, "in-context ALISTA: relative error", 0.05),
+        claim(
+            "sparse/in-context-alista-median-n10",
+            "in-context ALISTA: median of the signals' relative errors",
+            median,
+            "<=",
+            0.002,
+            n=count,
+            seeds=SEEDS,
+        ),
+        rate(results, "ista", slow, "ISTA: exponent of the median error by step, a power law", power=True),
+        rate(results, "lista-vm", "fresh/LISTA-VM", "LISTA-VM: factor of the median error a step", power=False),
+        rate(results, "in-context-alista", FLAGSHIP, "in-context ALISTA: factor of the median error a step", power=False),
+    ]
+
+
+def rate(results: Results, id: str, key: str, text: str, power: bool) -> Claim:
+    """The slope of the logarithm of the median error against the step's own (an exponent) or the step (a factor)."""
+    medians = results[f"{key}/quantiles"][QUANTILES.index(0.5), 1:]
+    steps = np.arange(1, len(medians) + 1)
+    slope = float(np.polyfit(np.log(steps) if power else steps, np.log(np.maximum(medians, 1e-12)), 1)[0])
+    value, bound = (slope, 0.0) if power else (float(np.exp(slope)), 1.0)
+    return claim(f"sparse/rate-{id}", text, value, "<=", bound, n=len(steps), seeds=SEEDS)
+
+
+def of_the_bound(results: Results) -> Claim:
+    """No instance breaks it."""
+    broken = [np.count_nonzero(value) for key, value in results.items() if key.endswith(("/broken", "/false_positive"))]
+    return claim(
+        "sparse/bound-violations",
+        "instances that break the derived bound, or move a coordinate outside the support",
+        float(sum(broken)),
+        "<=",
+        0.0,
+        n=sum(value.size for key, value in results.items() if key.endswith("/broken")),
+        seeds=SEEDS[7:],
+        kind="theorem",
+        source=OWN,
+    )
+
+
+def of_one_matrix(results: Results) -> Claim:
+    """LISTA-CP on its own matrices."""
+    own = np.array([last(results, f"one/own {draw}") for draw in range(DRAWS)])
+    half = STUDENT * own.std(ddof=1) / np.sqrt(DRAWS)
+    return claim(
+        "sparse/lista-cp-fixed-n10",
+        "LISTA-CP on the one matrix it was trained for: relative error, mean over matrices",
+        float(own.mean()),
+        "<=",
+        0.03,
+        n=DRAWS,
+        seeds=SEEDS[:2],
+        interval=(float(own.mean() - half), float(own.mean() + half)),
+    )
+
+
+def of_noise(results: Results) -> Claim:
+    """Nothing stands below the Bayes estimate."""
+    others = [key[: -len("/mean")] for key in results if key.startswith("noise/") and key.endswith("/mean")]
+    best = min((key for key in others if key != "noise/Bayes"), key=lambda key: last(results, key))
+    text = f"noise of 0.2: the Bayes estimate's relative error, beside the best other, {best.removeprefix('noise/')}"
+    return error(results, "bayes-noisy-n10", "noise/Bayes", text, last(results, best))
+
+
+def of_blocks(results: Results) -> Claim:
+    """What it is worth to know the partition."""
+    return claim(
+        "sparse/block-gain",
+        "ISTA's relative error over block ISTA's, which is told the partition, on block signals",
+        last(results, "blocks/ISTA") / last(results, "blocks/block ISTA"),
+        ">=",
+        1.0,
+        n=int(results["blocks/ISTA/signals"]),
+        seeds=SEEDS,
+        kind="ratio",
+    )

@@ -1,0 +1,128 @@
+"""The figure and the table of sparse recovery, from results alone."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from experiments.common import Results
+from experiments.figures import COLOURS, label_ends
+
+COLOUR = {
+    "LISTA-VM": COLOURS["trained"],
+    "in-context ALISTA": COLOURS["transformer"],
+    "Ada-LISTA": COLOURS["accent"],
+    "TISTA": COLOURS["limit"],
+    "Bayes": COLOURS["limit"],
+    "ISTA": COLOURS["classical"],
+    "FISTA": COLOURS["classical"],
+    "block ISTA": COLOURS["solver"],
+    "minimum norm": COLOURS["ink"],
+}
+
+
+def colour_of(title: str) -> str:
+    """A method's colour, whatever is said after its name."""
+    return COLOUR[title.partition(",")[0]]
+
+
+def titles(results: Results, part: str) -> list[str]:
+    """The rows of a part, in the order of the run."""
+    return [key[len(part) + 1 : -5] for key in results if key.startswith(f"{part}/") and key.endswith("/mean")]
+
+
+def table(results: Results) -> Table:
+    """Relative errors after all steps: mean and interval, median, 90 % and 99.9 % quantiles, largest."""
+    shown = Table("part", "method", "mean", "95 %", "median", "90 %", "99.9 %", "largest")
+    for part in ("fresh", "noise", "blocks", "one", "shift"):
+        for title in titles(results, part):
+            mean, low, high = (row[-1] for row in results[f"{part}/{title}/mean"])
+            quantiles = [f"{row[-1]:.3g}" for row in results[f"{part}/{title}/quantiles"]]
+            shown.add_row(part, title, f"{mean:.4g}", f"{low:.3g} … {high:.3g}", *quantiles)
+    return shown
+
+
+def plot(results: Results) -> Figure:
+    """Error by step, error by number of measurements, laws that were not trained on, and the bound."""
+    figure, panels = plt.subplots(2, 2, figsize=(10.5, 7.6))
+    for axes, (key, draw) in zip(
+        panels.flat, {"fresh": by_step, "length": by_length, "shift": by_law, "bound": bound}.items(), strict=True
+    ):
+        if any(name.startswith(f"{key}/") for name in results):
+            draw(axes, results)
+        else:
+            axes.set_visible(False)  # the part was not run
+    return figure
+
+
+def by_step(axes: Axes, results: Results) -> None:
+    """Median over signals, since a mean is that of the few hardest."""
+    ends = {}
+    depth = max(results[f"fresh/{title}/quantiles"].shape[1] for title in titles(results, "fresh") if "steps" in title) - 1
+    for title in titles(results, "fresh"):
+        medians = results[f"fresh/{title}/quantiles"][0]
+        if len(medians) < 2 or title.startswith("LISTA-VM,"):
+            continue
+        axes.plot(np.arange(1, len(medians)), medians[1:], color=colour_of(title), linestyle="--" if "," in title else "-")
+        ends[title] = (float(np.log10(medians[-1])), colour_of(title))
+    axes.set(title="A new matrix for every signal", xlabel="step", ylabel="median relative error", xscale="log", yscale="log")
+    axes.set_xlim(1, depth)
+    for title, place in spread({title: end for title, (end, _) in ends.items()}, 0.33).items():
+        axes.text(depth * 1.08, 10.0**place, title, color=colour_of(title), fontsize=7.5, va="center")
+
+
+def spread(places: dict[str, float], gap: float) -> dict[str, float]:
+    """The same places, moved apart until no two are closer than `gap`."""
+    names = sorted(places, key=lambda name: places[name])
+    moved = [places[name] for name in names]
+    for _ in range(200):
+        for lower in range(len(moved) - 1):
+            short = gap - (moved[lower + 1] - moved[lower])
+            if short > 0:
+                moved[lower] -= short / 2
+                moved[lower + 1] += short / 2
+    return dict(zip(names, moved, strict=True))
+
+
+def by_length(axes: Axes, results: Results) -> None:
+    """Means over signals, one set of parameters a method."""
+    lengths, ends = results["length/lengths"], {}
+    for key, rows in results.items():
+        title = key.removeprefix("length/")
+        if key.startswith("length/") and title != "lengths":
+            axes.plot(lengths, rows[:, 0], color=colour_of(title), marker="o")
+            ends[title] = (float(rows[-1, 0]), colour_of(title))
+    axes.set(title="Any number of measurements, one set of parameters", xlabel="measurements", ylabel="mean relative error")
+    axes.set(ylim=(0.0, 1.3), xlim=(0, lengths[-1]))
+    label_ends(axes, ends, gap=0.07)
+
+
+def by_law(axes: Axes, results: Results) -> None:
+    """Means over signals of laws that the parameters have not seen."""
+    rows = titles(results, "shift")
+    laws = list(dict.fromkeys(row.rpartition("/")[0] for row in rows))
+    places = np.arange(len(laws))[::-1]
+    for i, title in enumerate(("LISTA-VM", "in-context ALISTA")):
+        means = np.array([results[f"shift/{law}/{title}/mean"][:, -1] for law in laws])
+        axes.barh(places + 0.2 - 0.4 * i, means[:, 0], 0.38, color=colour_of(title), label=title)
+    axes.set(
+        title="Laws that were not trained on", xlabel="mean relative error", yticks=places, yticklabels=laws, xlim=(0, 1.2)
+    )
+    axes.legend(loc="lower right")
+
+
+def bound(axes: Axes, results: Results) -> None:
+    """The worst |w_k - beta|_1 of all instances, and the worst that the bound allows."""
+    sizes = sorted({int(key.split("/")[1]) for key in results if key.startswith("bound/")})
+    for shade, n in zip(np.linspace(0.35, 1.0, len(sizes)), sizes, strict=True):
+        supports = sorted({int(key.split("/")[2]) for key in results if key.startswith(f"bound/{n}/")})
+        for q, style in zip(supports, ("--", "-"), strict=True):
+            errors = results[f"bound/{n}/{q}/errors"]
+            rate = results[f"bound/{n}/{q}/rate"].max()
+            steps = np.arange(len(errors))
+            name = f"n = {n}, r ≤ {rate:.2f}" + ("" if q == supports[-1] else ", known support")
+            axes.semilogy(steps, errors, style, color=COLOURS["trained"], alpha=shade, label=name)
+            axes.semilogy(steps, rate**steps, linestyle=":", color=COLOURS["ink"], alpha=shade, linewidth=0.9)
+    axes.set(title="LISTA-VM and its bound", xlabel="step", ylabel="largest |w − β|₁ / |β|₁; dotted: rᵏ", ylim=(1e-12, 20))
+    axes.legend(fontsize=7)

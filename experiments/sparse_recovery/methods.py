@@ -1,0 +1,106 @@
+"""The methods: how each begins, and what solver its parameters make. Thresholds are learned as logarithms, so stay positive."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxl2o.limits.least_squares import minimum_norm
+from jaxl2o.solvers import lista
+from jaxl2o.solvers.denoisers import bernoulli_gaussian
+from jaxl2o.solvers.in_context import InContextLayers, in_context_alista, in_context_start
+from jaxl2o.solvers.learned import learned
+from jaxl2o.solvers.orthogonal import TistaLayers, tista
+from jaxl2o.solvers.pseudo_inverse import Weights, analytic_weights, pseudo_inverse, ridge_inverse
+from jaxl2o.solvers.varying import AdaLayers, VaryingLayers, ada_lista, lista_vm
+from jaxl2o.solvers.wrappers import safeguarded
+from jaxl2o.types import Learner, Params, Prompt, Solver
+
+STEP = 0.36  # of LISTA-VM's first M = STEP * I, about (2n + 1) / |X|^2 at n = 10, d = 20
+THRESHOLD = 0.02  # of every first threshold
+
+
+# prompt -> iterates after 0..T steps
+Path = Callable[[Prompt], Float[Array, "steps d"]]
+# penalty -> Solver
+Penalised = Callable[[Any], Solver]
+
+
+class Method(NamedTuple):
+    """start: parameters before training.  solver: parameters -> Solver.  rate: Adam's, at first; cosine to zero."""
+
+    start: Params
+    solver: Callable[[Params], Solver]
+    rate: float = 3e-2
+
+    @property
+    def learner(self) -> Learner:
+        """The method as a Learner, which answers with its iterates."""
+        return learned(lambda key, prompt: self.start, self.solver)
+
+
+def logarithms(depth: int) -> Float[Array, " steps"]:
+    """First thresholds."""
+    return jnp.full(depth, jnp.log(THRESHOLD))
+
+
+def varying(d: int, depth: int) -> Method:
+    """LISTA-VM, safeguarded in training and in use."""
+    start = VaryingLayers(jnp.tile(STEP * jnp.eye(d), (depth, 1, 1)), logarithms(depth))
+    return Method(start, lambda params: safeguarded(bare_varying(params)), 3e-3)
+
+
+def bare_varying(params: VaryingLayers) -> Solver:
+    """LISTA-VM with these parameters, as it stands in the theorem."""
+    return lista_vm(params._replace(threshold=jnp.exp(params.threshold)))
+
+
+def ada(n: int, depth: int) -> Method:
+    """Ada-LISTA, safeguarded."""
+    start = AdaLayers(jnp.eye(n), jnp.eye(n), jnp.full(depth, STEP / (2 * n + 1)), logarithms(depth))
+    return Method(start, lambda params: safeguarded(ada_lista(params._replace(threshold=jnp.exp(params.threshold)))), 3e-3)
+
+
+def in_context(depth: int, weights: Weights = analytic_weights) -> Method:
+    """In-context ALISTA."""
+    start = in_context_start(depth)
+    logs = start._replace(threshold=jnp.full(depth, -5.0), residual_threshold=jnp.log(start.residual_threshold))
+    return Method(logs, lambda params: in_context_alista(positive(params), weights))
+
+
+def positive(params: InContextLayers) -> InContextLayers:
+    """In-context ALISTA's layers from what is learned: both thresholds are exponentials."""
+    return params._replace(threshold=jnp.exp(params.threshold), residual_threshold=jnp.exp(params.residual_threshold))
+
+
+def in_context_with_noise(depth: int, deviation: float) -> Method:
+    """In-context ALISTA with the LMMSE weights X'(XX' + s^2 I)^-1 of a signal of unit variance."""
+    return in_context(depth, ridge_inverse(deviation**2))
+
+
+def without_leverages(depth: int) -> Method:
+    """In-context ALISTA with W = X^+."""
+    return in_context(depth, pseudo_inverse)
+
+
+def tista_known(d: int, n: int, sparsity: int, depth: int, deviation: float) -> Method:
+    """TISTA, which knows the law of the signals; steps of size d / n at first."""
+    start = TistaLayers(jnp.full(depth, d / n))
+    return Method(start, lambda params: tista(params, bernoulli_gaussian(sparsity / d), deviation**2))
+
+
+def coupled(matrix: Float[Array, "n d"], depth: int) -> Method:
+    """LISTA-CP, for one matrix, from ISTA's weights on it."""
+    start = lista.ista_as_lista_cp(matrix, depth, 0.01)
+    return Method(start._replace(threshold=jnp.log(start.threshold)), coupled_solver, 3e-3)
+
+
+def coupled_solver(params: lista.CouplingLayers) -> Solver:
+    """LISTA-CP with these parameters, on the prompt's own matrix."""
+    return lista.lista_cp(params._replace(threshold=jnp.exp(params.threshold)))
+
+
+def shortest(prompt: Prompt) -> Float[Array, "1 d"]:
+    """The minimum-norm answer, as a path of one."""
+    return minimum_norm(prompt)[None]

@@ -1,0 +1,182 @@
+"""The parts of the experiment: each trains what it needs, and adds its errors to the results."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.common import Results, Run
+from experiments.sparse_recovery import methods
+from experiments.sparse_recovery.bound import checks
+from experiments.sparse_recovery.config import SEEDS, Config
+from experiments.sparse_recovery.measuring import classical, path_of, score, task_of, train
+from experiments.sparse_recovery.methods import Method
+from jaxl2o.constructions.construction import gap
+from jaxl2o.constructions.in_context import in_context_alista
+from jaxl2o.evaluation.curves import squared_errors
+from jaxl2o.limits.bayes_sparse import exactly_sparse
+from jaxl2o.solvers.proximal import block_ista, fista, ista
+from jaxl2o.solvers.unroll import unroll
+from jaxl2o.solvers.wrappers import with_matrix
+from jaxl2o.tasks import covariates
+from jaxl2o.tasks.shift import at_length, random_length
+from jaxl2o.tasks.sparse import blocks, exactly, fixed, fresh, pooled, sparse_recovery
+from jaxl2o.types import Params
+
+DRAWS = 5  # matrices of LISTA-CP
+CONDITIONS = (1.0, 10.0, 100.0, 1e4)
+LENGTHS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)
+
+
+def fresh_matrices(config: Config, run: Run, results: Results) -> dict[str, tuple[Method, Params]]:
+    """The main table: n measurements, no noise, a new matrix for every signal."""
+    task = task_of(config)
+    d, n, depth = config.d, config.n, config.depth
+    learnable = {
+        "LISTA-VM": methods.varying(d, depth),
+        "Ada-LISTA": methods.ada(n, depth),
+        "in-context ALISTA": methods.in_context(depth),
+        "in-context ALISTA, without D": methods.without_leverages(depth),
+        f"in-context ALISTA, {config.deeper} steps": methods.in_context(config.deeper),
+        "TISTA, prior known": methods.tista_known(d, n, config.sparsity, depth, 0.0),
+    }
+    trained = {title: (method, train(config, run, title, method, task)) for title, method in learnable.items()}
+    paths = {title: path_of(method, params) for title, (method, params) in trained.items()}
+    bare = trained["LISTA-VM"][1]
+    paths["LISTA-VM, no safeguard"] = lambda prompt: unroll(methods.bare_varying(bare), prompt, depth)
+    with run.stage("penalties of the classical solvers"):
+        for title, make, n_steps in (
+            ("ISTA", ista, depth),
+            ("FISTA", fista, depth),
+            (f"ISTA, {config.fista_steps} steps", ista, config.fista_steps),
+            (f"FISTA, {config.fista_steps} steps", fista, config.fista_steps),
+        ):
+            paths[title] = classical(config, make, task, n_steps)
+    paths["minimum norm"] = methods.shortest
+    for title, path in paths.items():
+        with run.stage(f"fresh matrices: {title}"):
+            score(results, f"fresh/{title}", path, task, config.test)
+    with run.stage("in-context ALISTA as a Transformer"):
+        layers = methods.positive(trained["in-context ALISTA, without D"][1])
+        results["gap"] = np.asarray(transformer_gap(config, layers))
+    return trained
+
+
+def transformer_gap(config: Config, layers: methods.InContextLayers) -> np.ndarray:
+    """The gap of the theorem at trained parameters (those of the form without D), in float64, over 32 prompts."""
+    wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), layers)
+    with jax.enable_x64(True):
+        theorem = in_context_alista(methods.InContextLayers(*map(jnp.asarray, wide)), config.d, newton_schulz_steps=20)
+        keys = jax.random.split(jax.random.key(SEEDS[3]), 32)
+        task = task_of(config)
+        return np.asarray(jax.lax.map(lambda key: gap(theorem, task.sample(key).prompt), keys))
+
+
+def other_laws(config: Config, run: Run, trained: dict[str, tuple[Method, Params]], results: Results) -> None:
+    """The same parameters on laws that they were not trained on."""
+    plain = covariates.isotropic()
+    shifts = {
+        "as trained": task_of(config),
+        "scaled by 3": task_of(config, covariates.scaled(3.0, plain)),
+        **{f"condition {c:g}": task_of(config, covariates.conditioned(c)) for c in CONDITIONS},
+        "correlated 0.5": task_of(config, covariates.column_correlated(0.5)),
+        "correlated 0.9": task_of(config, covariates.column_correlated(0.9)),
+        "random signs": task_of(config, covariates.rademacher()),
+        "heavy tails": task_of(config, covariates.heavy_tailed(3.0)),
+        **{f"{s} non-zero": task_of(config, sparsity=s) for s in (1, 2, 5, 8) if s <= config.d},
+    }
+    for law, task in shifts.items():
+        with run.stage(f"shifted: {law}"):
+            for title in ("LISTA-VM", "in-context ALISTA"):
+                score(results, f"shift/{law}/{title}", path_of(*trained[title]), task, config.shifted)
+
+
+def one_matrix(config: Config, run: Run, results: Results) -> None:
+    """LISTA-CP on one matrix, on a pool of them and on fresh ones: tested on its own matrix and on unseen ones."""
+    unseen = task_of(config)
+    signal = exactly(config.d, config.sparsity)
+    keys = jax.random.split(jax.random.key(SEEDS[0]), max(config.pool, DRAWS))
+    matrices = jax.vmap(lambda key: jax.random.normal(key, (config.n, config.d)))(keys)
+    for draw in range(DRAWS):
+        matrix = matrices[draw]
+        own = sparse_recovery(signal, fixed(matrix), n_queries=0)
+        method = methods.coupled(matrix, config.depth)
+        shared = method._replace(solver=lambda params, matrix=matrix: with_matrix(methods.coupled_solver(params), matrix))
+        params = train(config, run, f"LISTA-CP, matrix {draw}", shared, own)
+        with run.stage(f"one matrix: {draw}"):
+            score(results, f"one/own {draw}", path_of(shared, params), own, config.shifted)
+            score(results, f"one/unseen {draw}", path_of(method, params), unseen, config.shifted)
+    pool = sparse_recovery(signal, pooled(matrices[: config.pool]), n_queries=0)
+    for title, task in (("pool", pool), ("fresh", unseen)):
+        method = methods.coupled(matrices[0], config.depth)
+        params = train(config, run, f"LISTA-CP, {title}", method, task)
+        with run.stage(f"LISTA-CP trained on {title}"):
+            score(results, f"one/trained on {title}", path_of(method, params), unseen, config.shifted)
+
+
+def any_length(config: Config, run: Run, results: Results) -> None:
+    """One parameter set for every number of measurements, trained on random ones."""
+    longest = task_of(config, n=config.longest)
+    task = random_length(longest, 1)
+    learnable = {"LISTA-VM": methods.varying(config.d, config.depth), "in-context ALISTA": methods.in_context(config.depth)}
+    paths = {
+        title: path_of(method, train(config, run, f"any length, {title}", method, task)) for title, method in learnable.items()
+    }
+    paths["FISTA"] = classical(config, fista, at_length(longest, config.n), config.fista_steps)
+    paths["minimum norm"] = methods.shortest
+    lengths = [length for length in LENGTHS if length <= config.longest]
+    results["length/lengths"] = np.array(lengths)
+    for title, path in paths.items():
+        with run.stage(f"any length: {title}"):
+            measure = jax.jit(
+                lambda key, length, path=path: squared_errors(path, at_length(longest, length), key, config.shifted, 500)
+            )
+            rows = []
+            for length in lengths:
+                errors, sizes = (np.asarray(found) for found in measure(jax.random.key(SEEDS[4]), jnp.asarray(length)))
+                rows.append(np.array([errors[:, -1].mean(), np.median(errors[:, -1])]) / sizes.mean())
+            results[f"length/{title}"] = np.array(rows)
+
+
+def noisy(config: Config, run: Run, results: Results) -> None:
+    """With noise in the labels there is a limit: the posterior mean, which sums over all supports."""
+    task = task_of(config, noise=config.noise)
+    learnable = {
+        "LISTA-VM": methods.varying(config.d, config.depth),
+        "in-context ALISTA, ridge": methods.in_context_with_noise(config.depth, config.noise),
+        "TISTA, prior known": methods.tista_known(config.d, config.n, config.sparsity, config.depth, config.noise),
+    }
+    paths = {title: path_of(method, train(config, run, f"noise, {title}", method, task)) for title, method in learnable.items()}
+    paths["FISTA"] = classical(config, fista, task, config.fista_steps)
+    bayes = exactly_sparse(config.d, config.sparsity, config.noise)
+    paths["Bayes"] = lambda prompt: bayes(prompt)[None]
+    for title, path in paths.items():
+        with run.stage(f"noise: {title}"):
+            score(results, f"noise/{title}", path, task, config.shifted, SEEDS[5])
+
+
+def block_signals(config: Config, run: Run, results: Results) -> None:
+    """Signals of one block of four: block ISTA, which is told the partition, beside those that are not."""
+    task = sparse_recovery(blocks(config.d, 4, 1), fresh(config.n, config.d), n_queries=0)
+    partition = jnp.arange(config.d) // 4
+    method = methods.varying(config.d, config.depth)
+    paths = {
+        "ISTA": classical(config, ista, task, config.fista_steps),
+        "block ISTA": classical(config, lambda penalty: block_ista(penalty, partition), task, config.fista_steps),
+        "LISTA-VM": path_of(method, train(config, run, "blocks, LISTA-VM", method, task)),
+    }
+    for title, path in paths.items():
+        with run.stage(f"blocks: {title}"):
+            score(results, f"blocks/{title}", path, task, config.shifted, SEEDS[6])
+
+
+def bound(config: Config, run: Run, results: Results) -> None:
+    """Ten thousand instances of the derived bound, half of them with a support that is known to be in the first half."""
+    count = -(-config.checked // (2 * len(config.instances)))
+    for n in config.instances:
+        for q in (config.d, config.d // 2):
+            with run.stage(f"the bound: n = {n}, {q} coordinates"):
+                key = jax.random.fold_in(jax.random.key(SEEDS[7]), n)
+                found = checks(key, count, n, config.d, config.sparsity, config.depth, q)
+            results[f"bound/{n}/{q}/errors"] = np.asarray(found.errors).max(axis=0)
+            for name in ("rate", "broken", "false_positive"):
+                results[f"bound/{n}/{q}/{name}"] = np.asarray(getattr(found, name)).astype(np.float32)
