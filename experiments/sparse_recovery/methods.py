@@ -48,7 +48,7 @@ def logarithms(depth: int) -> Float[Array, " steps"]:
 def varying(d: int, depth: int) -> Method:
     """LISTA-VM, safeguarded in training and in use."""
     start = VaryingLayers(jnp.tile(STEP * jnp.eye(d), (depth, 1, 1)), logarithms(depth))
-    return Method(start, lambda params: safeguarded(bare_varying(params)), 3e-3)
+    return Method(start, lambda params: safeguarded(bare_varying(params)))
 
 
 def bare_varying(params: VaryingLayers) -> Solver:
@@ -59,7 +59,7 @@ def bare_varying(params: VaryingLayers) -> Solver:
 def ada(n: int, depth: int) -> Method:
     """Ada-LISTA, safeguarded."""
     start = AdaLayers(jnp.eye(n), jnp.eye(n), jnp.full(depth, STEP / (2 * n + 1)), logarithms(depth))
-    return Method(start, lambda params: safeguarded(ada_lista(params._replace(threshold=jnp.exp(params.threshold)))), 3e-3)
+    return Method(start, lambda params: safeguarded(ada_lista(params._replace(threshold=jnp.exp(params.threshold)))))
 
 
 def in_context(depth: int, weights: Weights = analytic_weights) -> Method:
@@ -93,7 +93,7 @@ def tista_known(d: int, n: int, sparsity: int, depth: int, deviation: float) -> 
 def coupled(matrix: Float[Array, "n d"], depth: int) -> Method:
     """LISTA-CP, for one matrix, from ISTA's weights on it."""
     start = lista.ista_as_lista_cp(matrix, depth, 0.01)
-    return Method(start._replace(threshold=jnp.log(start.threshold)), coupled_solver, 3e-3)
+    return Method(start._replace(threshold=jnp.log(start.threshold)), coupled_solver, 1e-2)
 
 
 def coupled_solver(params: lista.CouplingLayers) -> Solver:
