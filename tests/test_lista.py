@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from jaxl2o.checks import InputError
-from jaxl2o.solvers import adaptive, composition, lista, proximal, varying
+from jaxl2o.solvers import adaptive, composition, lista, proximal, varying, wrappers
 from jaxl2o.solvers.pseudo_inverse import analytic_weights
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.types import Prompt
@@ -273,3 +273,34 @@ def test_the_network_begins_where_it_is_told():
     path = unroll(adaptive.na_alista(WEIGHT, silent, (0,) * STEPS, STANDARD), prompt, STEPS)
     constant = lista.StepLayers(jnp.full(STEPS, 0.7), jnp.full(STEPS, 0.2))
     np.testing.assert_allclose(path, unroll(lista.alista(WEIGHT, constant), prompt, STEPS), atol=1e-13)
+
+
+def products(jaxpr):
+    """Every dot_general of a jaxpr, those of inner ones too."""
+    found = [equation for equation in jaxpr.eqns if equation.primitive.name == "dot_general"]
+    for equation in jaxpr.eqns:
+        for inner in jax.tree.leaves(equation.params, is_leaf=lambda leaf: hasattr(leaf, "jaxpr") or hasattr(leaf, "eqns")):
+            if hasattr(inner, "jaxpr") or hasattr(inner, "eqns"):
+                found += products(getattr(inner, "jaxpr", inner))
+    return found
+
+
+@pytest.mark.parametrize("name", ["alista", "aglista", "lista-cp", "lista-cpss", "na-alista", "hyperlista"])
+def test_a_closed_over_matrix_is_one_matrix(name):
+    """Under vmap, no product of a solver that closes over its matrix is batched: B of them are one product of matrices."""
+    prompts = jax.vmap(lambda y: Prompt.of(None, y))(random(3, N))
+
+    def batched(solver):
+        step = jax.make_jaxpr(jax.vmap(lambda prompt: unroll(solver, prompt, STEPS)))(prompts)
+        return [any(equation.params["dimension_numbers"][1]) for equation in products(step.jaxpr)]
+
+    shared = batched(wrappers.with_matrix(SOLVERS[name], random(N, D)))
+    assert shared
+    assert not any(shared)
+
+
+def test_a_carried_matrix_is_batched():
+    """The test above sees batched products where there are some: prompts with a matrix each."""
+    prompts = jax.vmap(Prompt.of)(random(3, N, D), random(3, N))
+    step = jax.make_jaxpr(jax.vmap(lambda prompt: unroll(SOLVERS["alista"], prompt, STEPS)))(prompts)
+    assert any(any(equation.params["dimension_numbers"][1]) for equation in products(step.jaxpr))
