@@ -12,12 +12,13 @@ from jaxl2o.solvers.denoisers import bernoulli_gaussian
 from jaxl2o.solvers.in_context import InContextLayers, in_context_alista, in_context_start
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.orthogonal import TistaLayers, tista
-from jaxl2o.solvers.pseudo_inverse import Weights, analytic_weights, pseudo_inverse, ridge_inverse
+from jaxl2o.solvers.pseudo_inverse import Weights, analytic_weights, newton_schulz, normalised, pseudo_inverse, ridge_inverse
 from jaxl2o.solvers.varying import AdaLayers, VaryingLayers, ada_lista, lista_vm
 from jaxl2o.solvers.wrappers import safeguarded
 from jaxl2o.types import Learner, Params, Prompt, Solver
 
 STEP = 0.36  # of LISTA-VM's first M = STEP * I, about (2n + 1) / |X|^2 at n = 10, d = 20
+NEWTON_STEPS = 20  # of Newton-Schulz, where the number of measurements varies
 THRESHOLD = 0.02  # of every first threshold
 
 
@@ -82,6 +83,14 @@ def in_context_with_noise(depth: int, deviation: float) -> Method:
 def without_leverages(depth: int) -> Method:
     """In-context ALISTA with W = X^+."""
     return in_context(depth, pseudo_inverse)
+
+
+def by_products(depth: int) -> Method:
+    """In-context ALISTA with weights from Newton-Schulz: one form below, at and above d measurements, and no linear solve.
+
+    So many steps leave out what is nearly singular, as it is with about d measurements.
+    """
+    return in_context(depth, normalised(newton_schulz(NEWTON_STEPS)))
 
 
 def tista_known(d: int, n: int, sparsity: int, depth: int, deviation: float) -> Method:

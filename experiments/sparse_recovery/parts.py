@@ -117,7 +117,7 @@ def any_length(config: Config, run: Run, results: Results) -> None:
     """One parameter set for every number of measurements, trained on random ones."""
     longest = task_of(config, n=config.longest)
     task = random_length(longest, 1)
-    learnable = {"LISTA-VM": methods.varying(config.d, config.depth), "in-context ALISTA": methods.in_context(config.depth)}
+    learnable = {"LISTA-VM": methods.varying(config.d, config.depth), "in-context ALISTA": methods.by_products(config.depth)}
     paths = {
         title: path_of(method, train(config, run, f"any length, {title}", method, task)) for title, method in learnable.items()
     }
