@@ -93,7 +93,7 @@ def by_length(axes: Axes, results: Results) -> None:
         if key.startswith("length/") and title != "lengths":
             axes.plot(lengths, rows[:, 0], color=colour_of(title), marker="o")
             ends[title] = (float(rows[-1, 0]), colour_of(title))
-    axes.set(title="Any number of measurements, one set of parameters", xlabel="measurements", ylabel="mean relative error")
+    axes.set(title="One set of parameters for every n", xlabel="measurements", ylabel="mean relative error")
     axes.set(ylim=(0.0, 1.3), xlim=(0, lengths[-1]))
     label_ends(axes, ends, gap=0.07)
 

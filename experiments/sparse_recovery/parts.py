@@ -170,11 +170,11 @@ def block_signals(config: Config, run: Run, results: Results) -> None:
 
 
 def bound(config: Config, run: Run, results: Results) -> None:
-    """Ten thousand instances of the derived bound, half of them with a support that is known to be in the first half."""
+    """Instances of the derived bound in float64, half of them with a support that is known to be in the first half."""
     count = -(-config.checked // (2 * len(config.instances)))
     for n in config.instances:
         for q in (config.d, config.d // 2):
-            with run.stage(f"the bound: n = {n}, {q} coordinates"):
+            with run.stage(f"the bound: n = {n}, {q} coordinates"), jax.enable_x64(True):
                 key = jax.random.fold_in(jax.random.key(SEEDS[7]), n)
                 found = checks(key, count, n, config.d, config.sparsity, config.depth, q)
             results[f"bound/{n}/{q}/errors"] = np.asarray(found.errors).max(axis=0)
