@@ -21,10 +21,10 @@ from experiments.sparse_recovery.config import Config
 from experiments.sparse_recovery.figure import plot as plot
 from experiments.sparse_recovery.figure import table as table
 
-COST = {"smoke": "40 s", "quick": "15 min"}
+COST = {"smoke": "20 s", "quick": "15 min"}
 PRESETS = {
     "smoke": Config(
-        parts=("fresh", "bound"),
+        parts=("noise", "bound"),
         d=8,
         n=6,
         longest=8,
