@@ -225,7 +225,7 @@ def test_many_prompts_together_are_each_by_itself(name, seed):
             np.testing.assert_allclose(together.answers[index], stream.answers, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("size", [53, 54, 90, 150])
+@pytest.mark.parametrize("size", [53, 54, 150])
 @pytest.mark.parametrize("name", ["small", "gpt", "wide", "softmax-merged"])
 def test_spans_of_readers_are_all_readers(name, size):
     """One, two, three and four spans: what a causal mask leaves out anyway is not computed, in the stream and its gradient."""

@@ -92,8 +92,8 @@ def test_devices_and_groups_do_not_change_the_curve(name, devices, at_once):
 
 @pytest.mark.parametrize("name", ["transformer", "lista-vm"])
 def test_groups_are_added_in_one_order(name):
-    """With groups of two, the curve of 1, 2, 4 and 8 devices is the same to the last bit."""
-    alone, *shared = (curve(name, devices=devices, at_once=2) for devices in (1, 2, 4, 8))
+    """With groups of two, the curve of 1, 2 and 8 devices is the same to the last bit."""
+    alone, *shared = (curve(name, devices=devices, at_once=2) for devices in (1, 2, 8))
     for found in shared:
         np.testing.assert_array_equal(found, alone)
 
