@@ -1,5 +1,6 @@
 """The house style of figures: one colour a method, the same in every figure, and labels at the ends of lines."""
 
+import numpy as np
 from matplotlib.axes import Axes
 
 # colour-blind safe (Wong 2011); a method keeps its colour wherever it is drawn
@@ -15,9 +16,13 @@ COLOURS = {
 
 
 def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], gap: float) -> None:
-    """Write each name right of the axes at its line's end, (y, colour), moved apart so that no two are closer than `gap`."""
+    """Write each name right of the axes at its line's end, (y, colour), moved apart so that no two are closer than `gap`.
+
+    On a logarithmic axis of y the gap is in decades.
+    """
+    decades = axes.get_yscale() == "log"
     names = sorted(ends, key=lambda name: ends[name][0])
-    places = [ends[name][0] for name in names]
+    places = [np.log10(ends[name][0]) if decades else ends[name][0] for name in names]
     for _ in range(200):
         for lower in range(len(places) - 1):
             short = gap - (places[lower + 1] - places[lower])
@@ -29,7 +34,7 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], gap: float) -> No
         axes.annotate(
             name,
             xy=(right, ends[name][0]),
-            xytext=(right * 1.08, place),
+            xytext=(right * 1.08, 10.0**place if decades else place),
             color=ends[name][1],
             fontsize=8,
             va="center",

@@ -28,6 +28,7 @@ from jaxl2o.solvers.wrappers import with_matrix
 from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.training import losses
 from jaxl2o.training.checkpoint import Checkpoints
+from jaxl2o.training.guard import guarded
 from jaxl2o.training.loop import Chunk, DivergedError, Recipe, TrainState, advance, start, train
 from jaxl2o.training.run import train_in
 from jaxl2o.types import TASKS, Instance, Learner, Params, Prompt, Task
@@ -497,3 +498,24 @@ def line_recipe(optimizer):
         return prompt.x_query @ params["slope"][None, None]
 
     return Recipe(predict, lambda step: task, losses.last_step(), optimizer, 1)
+
+
+@pytest.mark.parametrize("wild", [np.inf, -np.inf, np.nan])
+def test_a_guarded_optimiser_survives_wild_gradients(wild):
+    """After a gradient that is not finite, parameters and Adam's memory are finite, and it learns on as before."""
+    optimizer = guarded(optax.adam(0.1))
+    params = jnp.array([1.0, 2.0])
+    state = optimizer.init(params)
+    for gradient in (jnp.array([wild, 3.0]), jnp.array([3.0, 4.0])):
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((params, state)))
+    assert np.all(params < np.array([1.0, 2.0]))
+
+
+def test_a_guarded_optimiser_clips():
+    """A gradient of norm 5 reaches the optimiser with norm 2, in its direction; a smaller one as it is."""
+    optimizer = guarded(optax.sgd(1.0), 2.0)
+    state = optimizer.init(jnp.zeros(2))
+    for gradient, expected in (([3.0, 4.0], [-1.2, -1.6]), ([0.3, 0.4], [-0.3, -0.4])):
+        np.testing.assert_allclose(optimizer.update(jnp.array(gradient), state)[0], expected, rtol=1e-12)

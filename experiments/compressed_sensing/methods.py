@@ -23,6 +23,7 @@ from jaxl2o.solvers.varying import VaryingLayers
 from jaxl2o.tasks.covariates import rademacher
 from jaxl2o.tasks.images import Camera, camera, compressed_sensing
 from jaxl2o.training import losses
+from jaxl2o.training.guard import guarded
 from jaxl2o.training.loop import Recipe
 from jaxl2o.training.parallel import devices_for
 from jaxl2o.types import Key, Learner, Params, Prompt, Task, queries
@@ -138,10 +139,8 @@ def training_task(prior: Prior, patches: Float[Array, "p d"]) -> Task:
 
 
 def _recipe(task: Task, learner: Learner, optimizer: optax.GradientTransformation, batch: int) -> Recipe:
-    # the clip makes NaN of an infinite gradient, inf / inf; such entries are skipped before Adam remembers them
-    chain = optax.chain(optax.clip_by_global_norm(1.0), optax.zero_nans(), optimizer)
     loss = losses.all_steps(losses.bounded(PENALTY_UNIT))
-    return Recipe(learner.predict, lambda step: task, loss, chain, batch, devices=devices_for(batch))
+    return Recipe(learner.predict, lambda step: task, loss, guarded(optimizer), batch, devices=devices_for(batch))
 
 
 def lasso(penalty: float, prompt: Prompt) -> Float[Array, "1 m"]:

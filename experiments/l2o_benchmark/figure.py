@@ -37,14 +37,6 @@ def own_decibels(errors: Float[np.ndarray, " count"], sizes: Float[np.ndarray, "
     return 10.0 * np.log10(errors / sizes + 1e-10)
 
 
-def interval(errors: Float[np.ndarray, " count"], sizes: Float[np.ndarray, " count"]) -> tuple[float, float]:
-    """95 % of the ratio in dB, by bootstrap over signals."""
-    generator, count = np.random.default_rng(0), len(sizes)
-    drawn = (np.bincount(generator.integers(count, size=count), minlength=count) for _ in range(1000))
-    low, high = np.quantile([decibels(weight * errors, sizes * weight) for weight in drawn], [0.025, 0.975])
-    return float(low), float(high)
-
-
 def settings_of(results: Results) -> list[str]:
     """The settings of this run."""
     return [name for name in PLAN if f"{name}/{ORACLE}/nmse" in results]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.l2o_benchmark.problems import Problem
+from experiments.l2o_benchmark.problems import SEEDS, Problem
 from jaxl2o.solvers import adaptive, composition, lista
 from jaxl2o.solvers.denoisers import bernoulli_gaussian
 from jaxl2o.solvers.learned import learned
@@ -24,7 +24,6 @@ from jaxl2o.types import Learner, Params, Prompt, Solver
 PENALTY = 0.4  # of ISTA and FISTA, in 1/2 |y - X w|^2 + penalty |w|_1, as published
 TRUSTED = (0.06, 1.2)  # entries that support selection lets pass, over the mean number of non-zero ones: first and last step
 WEIGHT_UNIT = 0.05  # learned matrices move in this unit, about the size of their entries, and at the scalars' rate
-SEED = 1  # of random starts
 
 
 class Method(NamedTuple):
@@ -80,7 +79,7 @@ def aglista_of(problem: Problem, depth: int, params: tuple[lista.StepLayers, com
 
 def na_start(problem: Problem, depth: int) -> adaptive.Lstm:
     """A random LSTM of width 128."""
-    return adaptive.lstm_init(jax.random.key(SEED), 128)
+    return adaptive.lstm_init(jax.random.key(SEEDS[1]), 128)
 
 
 def na_alista_of(problem: Problem, depth: int, params: adaptive.Lstm) -> Solver:

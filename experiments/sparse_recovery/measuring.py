@@ -14,6 +14,7 @@ from jaxl2o.solvers.unroll import unroll
 from jaxl2o.tasks.covariates import Covariates
 from jaxl2o.tasks.sparse import exactly, fresh, gaussian_noise, sparse_recovery
 from jaxl2o.training import losses
+from jaxl2o.training.guard import guarded
 from jaxl2o.training.loop import Recipe, start
 from jaxl2o.training.parallel import devices_for
 from jaxl2o.training.run import train_in
@@ -37,9 +38,8 @@ def path_of(method: Method, params: Params) -> Path:
 def train(config: Config, run: Run, title: str, method: Method, task: Task) -> Params:
     """The method's parameters after its training."""
     optimizer = optax.adam(optax.cosine_decay_schedule(method.rate, config.steps))
-    chain = optax.chain(optax.zero_nans(), optax.clip_by_global_norm(1.0), optimizer)
     loss, batch = losses.log_mean_relative(1e-6), config.batch
-    recipe = Recipe(method.learner.predict, lambda step: task, loss, chain, batch, devices=devices_for(batch))
+    recipe = Recipe(method.learner.predict, lambda step: task, loss, guarded(optimizer), batch, devices=devices_for(batch))
     with run.bar(title, config.steps, batch) as report:
         state = start(recipe, method.start, jax.random.key(SEEDS[1]))
         folder = run.folder / "training" / title.replace(" ", "-").replace(",", "")
