@@ -105,13 +105,13 @@ def plot(results: Results) -> Figure:
     """The largest gap by layer: one panel a precision, one line a construction; LISTA-VM is shown in full."""
     figure, panels = plt.subplots(1, 2, figsize=(8.2, 3.8), sharex=True)
     labels = {
-        "gradient-descent": ("gradient descent", COLOURS["ink"]),
+        "gradient-descent": ("gradient descent", COLOURS["solver"]),
         "preconditioned-gradient-descent": ("preconditioned gradient descent", COLOURS["limit"]),
         "full": ("LISTA-VM in full", COLOURS["transformer"]),
         "lista-vm-factored": ("LISTA-VM, factored heads", COLOURS["ink"]),
         "lista-vm-known-support": ("LISTA-VM, known support", COLOURS["accent"]),
         "lista-vm-linear-read-out": ("LISTA-VM, linear read-out", COLOURS["trained"]),
-        "lista-vm-with-momentum": ("LISTA-VM with momentum", COLOURS["solver"]),
+        "lista-vm-with-momentum": ("LISTA-VM with momentum", COLOURS["sky"]),
         "in-context-alista": ("in-context ALISTA", COLOURS["classical"]),
     }
     for axes, dtype in zip(panels, DTYPES, strict=True):

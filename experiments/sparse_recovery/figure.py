@@ -99,7 +99,7 @@ def by_law(axes: Axes, results: Results) -> None:
         axes.barh(places + 0.27 - 0.27 * i, means[:, 0], 0.25, color=colour_of(title), label=title)
     axes.set(title="Laws that were not trained on", xlabel="mean relative error; bars end at 1.2", xlim=(0, 1.2))
     axes.set_yticks(places, laws)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0))
 
 
 def bound(axes: Axes, results: Results) -> None:

@@ -37,7 +37,7 @@ PRESETS = {
         test=32,
         fitted=64,
     ),
-    "quick": Config(),
+    "quick": Config(parts=("theorem", "support", "shapes")),
     "cpu": Config(steps=6000, solver_steps=6000, random_steps=12_000, support_steps=1000, small_steps=10_000, test=100_000),
 }
 

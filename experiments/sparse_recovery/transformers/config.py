@@ -32,7 +32,8 @@ class Config:
     support_steps: int = 200  # of training the filled Transformer on each of them
     small_d: int = 8  # coefficients, where heads and read-outs are compared
     small_depth: int = 4  # layers there
-    small_steps: int = 2000  # of training each of them
+    small_steps: int = 3000  # of training each of them
+    small_rate: float = 2e-3  # Adam's there
     heads: tuple[int, ...] = (1, 2, 4, 8)
     test: int = 20_000  # test signals of each repetition
     fitted: int = 20_000  # signals on which read-outs are fitted

@@ -29,6 +29,7 @@ from jaxl2o.types import Learner, Params, Predict, Prompt, Task
 CLIP, BOUND, GATE = 8.0, 100.0, 16.0  # a healthy stream stays below the first two; |x| + rho |y| below the last
 WARMUP = 50  # steps in which the rate rises
 LADDER = 8  # a curriculum rises in so many equal stages, over the first half of the training
+INIT_SCALE = 3.0**-0.5  # of random parameters: the deviation of PyTorch's uniform default
 HEADS_JOIN = 0.03  # share of the training after which one head more joins, as at 30,000 of a million steps
 
 
@@ -102,20 +103,21 @@ def from_random(network: Network, task: Task, config: Config, n_steps: int) -> R
     def params_at(params: Params, step: Int[Array, ""]) -> Params:
         return first_heads(params, 1 + step // max(1, round(HEADS_JOIN * n_steps / max(1, network.config.heads - 1))))
 
-    return on_prefixes(network, task, config, n_steps)._replace(task_at=task_at, params_at=params_at)
+    recipe = on_prefixes(network, task, config, config.random_rate, n_steps)
+    return recipe._replace(task_at=task_at, params_at=params_at)
 
 
-def on_prefixes(network: Network, task: Task, config: Config, n_steps: int) -> Recipe:
+def on_prefixes(network: Network, task: Task, config: Config, rate: float, n_steps: int) -> Recipe:
     """All prefixes are asked, from the first step to the last."""
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.random_rate, min(WARMUP, n_steps // 2), n_steps)
-    optimizer, batch = guarded(optax.adam(rate)), config.random_batch
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(WARMUP, n_steps // 2), n_steps)
+    optimizer, batch = guarded(optax.adam(schedule)), config.random_batch
     loss = losses.all_prefixes(losses.squared)
     return Recipe(network.learner.prefixes, lambda step: task, loss, optimizer, batch, devices=devices_for(batch))
 
 
 def at_random(config: TransformerConfig, encoding: Encoding, task: Task, seed: int) -> Network:
     """A Transformer with random parameters."""
-    key = jax.random.key(seed)
+    key, config = jax.random.key(seed), replace(config, init_scale=INIT_SCALE)
     prompt = task.sample(key).prompt
     return Network(config, encoding, transformer_learner(config, encoding).init(key, prompt))
 

@@ -220,7 +220,7 @@ def shapes(config: Config, run: Run, results: Results) -> None:
         sparse_recovery(exactly(config.small_d, 2), fresh(config.small_d, config.small_d), n_queries=m) for m in (1, QUERIES)
     )
     for title, network in networks.smaller(config, one, RANDOM).items():
-        recipe = networks.on_prefixes(network, one, config, config.small_steps)
+        recipe = networks.on_prefixes(network, one, config, config.small_rate, config.small_steps)
         params = fit(run, title, recipe, network.params, config.small_steps, RANDOM)
         with run.stage(f"shapes: {title}"):
             score(results, f"shapes/{title}", path_of_bare(network, params), many, config.test // 4 + 1, seed=10 * TEST)
