@@ -46,23 +46,24 @@ def table(results: Results) -> Table:
 
 def plot(results: Results) -> Figure:
     """Error by layer, repetitions, beyond the trained depth; random start, supports, heads and read-outs; alignment."""
-    figure, panels = plt.subplots(3, 3, figsize=(14.5, 11.5))
     draws: dict[str, Callable[[Axes, Results], None]] = {
         "theorem 0": by_layer,
         "theorem": by_repetition,
         "repeated": beyond,
-        "random": training,
+        "alignment/Transformer, filled": lambda axes, found: heat(axes, found, "Transformer, filled"),
+        "alignment/Transformer/": lambda axes, found: heat(axes, found, "Transformer"),
         "support": by_support,
         "shapes": by_shape,
-        "alignment/Transformer/LISTA-VM with momentum": lambda axes, found: heat(axes, found, "Transformer"),
-        "alignment/random parameters/LISTA-VM with momentum": lambda axes, found: heat(axes, found, "random parameters"),
-        "alignment": decoded,
+        "random": training,
+        "alignment/Small TF": decoded,
     }
-    for axes, (key, draw) in zip(panels.flat, draws.items(), strict=True):
-        if any(name.startswith(key) for name in results):
-            draw(axes, results)
-        else:
-            axes.set_visible(False)  # the part was not run
+    drawn = [draw for key, draw in draws.items() if any(name.startswith(key) for name in results)]
+    rows = -(-len(drawn) // 3)
+    figure, panels = plt.subplots(rows, 3, figsize=(14.5, 3.9 * rows), squeeze=False)
+    for axes in panels.flat[len(drawn) :]:
+        axes.set_visible(False)
+    for axes, draw in zip(panels.flat, drawn, strict=False):
+        draw(axes, results)
     return figure
 
 
@@ -101,9 +102,9 @@ def beyond(axes: Axes, results: Results) -> None:
         means = results[f"repeated/{title}/mean"][0]
         axes.plot(np.arange(len(means)), means, color=colour_of(title), label=title)
     axes.axvline(layers / 2, color=COLOURS["ink"], linestyle=":")
-    axes.set(title="The last layer repeated, right of the line", xlabel="layer or step", ylabel="mean relative error")
+    axes.set(title="The last layer, repeated", xlabel="layer or step", ylabel="mean relative error")
     axes.set(ylim=(0.0, 1.05), xlim=(0, layers))
-    axes.legend()
+    axes.legend(loc="upper right")
 
 
 def training(axes: Axes, results: Results) -> None:
@@ -137,7 +138,7 @@ def by_support(axes: Axes, results: Results) -> None:
         )
     axes.set_xticks(range(len(sizes)), [f"first {size}" for size in sizes])
     axes.set(title="Signals that live in the first coordinates", ylabel="mean relative error")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(1.0, 0.0))
 
 
 def by_shape(axes: Axes, results: Results) -> None:
@@ -155,18 +156,13 @@ def heat(axes: Axes, results: Results, title: str) -> None:
     cosines = results[f"alignment/{title}/LISTA-VM with momentum"]
     image = axes.imshow(cosines, origin="lower", cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
     axes.figure.colorbar(image, ax=axes, label="cosine of errors")
-    axes.set(title=f"{title[:1].upper()}{title[1:]}", xlabel="step of LISTA-VM with momentum", ylabel="layer")
+    axes.set(title=f"Errors of the {title}", xlabel="step of LISTA-VM with momentum", ylabel="layer")
     axes.grid(False)
 
 
 def decoded(axes: Axes, results: Results) -> None:
     """What a linear read-out of every layer knows of the signal."""
-    styles = {
-        "Transformer": (COLOUR["Transformer"], "-"),
-        "random parameters": (COLOUR["Transformer"], ":"),
-        "Small TF": (COLOUR["Small TF"], "-"),
-        "Small TF, random parameters": (COLOUR["Small TF"], ":"),
-    }
+    styles = {"Small TF": (COLOUR["Small TF"], "-"), "Small TF, random parameters": (COLOUR["Small TF"], ":")}
     for title, (colour, style) in styles.items():
         if f"alignment/{title}/error" in results:
             errors = results[f"alignment/{title}/error"]

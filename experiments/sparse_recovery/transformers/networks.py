@@ -131,7 +131,9 @@ def smaller(config: Config, task: Task, seed: int) -> dict[str, Network]:
     """Small TF of fewer coefficients and layers with other numbers of heads, and with other read-outs."""
     d = config.small_d
     plain = small_tf(d, config.small_depth)
-    shapes = {f"{heads} heads": (replace(plain, heads=heads), interleaved(d)) for heads in config.heads}
+    shapes = {
+        f"{heads} {'heads' if heads > 1 else 'head'}": (replace(plain, heads=heads), interleaved(d)) for heads in config.heads
+    }
     shapes["bilinear read-out"] = (replace(plain, read_out="bilinear"), interleaved(d))
     shapes["fixed read-out"] = (replace(plain, read_in=0, read_out="none"), scratch(d))
     return {title: at_random(*shape, task, seed) for title, shape in shapes.items()}

@@ -78,8 +78,8 @@ def theorem(config: Config, run: Run, results: Results) -> None:
             results["gap"] = gaps_at(partial(networks.theorem, n=config.n), layers, task)
             repeated(config, run, results, task, network, params, starts)
             solvers = {title: paths[title] for title in ("LISTA-VM", "LISTA-VM with momentum")}
-            aligned(config, run, results, "Transformer", network, params, solvers)
-            aligned(config, run, results, "random parameters", *control(config, network), solvers)
+            for title in ("Transformer, filled", "Transformer"):
+                aligned(config, run, results, title, paths[title], solvers)
     results["theorem/solver steps"] = np.array(steps)
 
 
@@ -106,12 +106,6 @@ def bare(params: Params, depth: int) -> Path:
     return lambda prompt: unroll(methods.bare_varying(params), prompt, depth)
 
 
-def control(config: Config, network: Network) -> tuple[Network, Params]:
-    """The same Transformer with random parameters."""
-    drawn = networks.at_random(network.config, network.encoding, task_of(config), RANDOM)
-    return drawn, drawn.params
-
-
 def repeated(
     config: Config,
     run: Run,
@@ -130,19 +124,20 @@ def repeated(
             score(results, f"repeated/{title}", path, task, config.test, seed=10 * TEST)
 
 
-def aligned(
-    config: Config,
-    run: Run,
-    results: Results,
-    title: str,
-    network: Network,
-    params: Params,
-    solvers: dict[str, Path],
-) -> None:
-    """What every layer knows of the signal, and whose errors its errors are like."""
-    task = task_of(config, n_queries=1)
-    represent = network.represent(params)
+def aligned(config: Config, run: Run, results: Results, title: str, estimates: Path, solvers: dict[str, Path]) -> None:
+    """Whose errors the errors of a network's own iterates are like."""
     with run.stage(f"alignment: {title}"):
+        for name, path in solvers.items():
+            seen = observe(estimates, path, task_of(config), jax.random.key(10 * TEST), max(1, config.test // 4))
+            results[f"alignment/{title}/{name}"] = alignment(*seen).cosine.astype(np.float32)
+
+
+def probed(
+    config: Config, run: Run, results: Results, title: str, network: Network, params: Params, solvers: dict[str, Path]
+) -> None:
+    """What every layer of a network that answers with labels knows of the signal, and whose errors its errors are like."""
+    task, represent = task_of(config, n_queries=1), network.represent(params)
+    with run.stage(f"read-outs of every layer: {title}"):
         seen = observe(represent, lambda prompt: jnp.zeros((1, config.d)), task, jax.random.key(FIT), config.fitted)
         read_out = read_outs(seen.features, seen.solutions, PENALTY)
         for name, path in solvers.items():
@@ -169,8 +164,8 @@ def random(config: Config, run: Run, results: Results) -> None:
             rows.append(float(errors[:, -1].mean() / sizes.mean()))
         results["random/by length"] = np.array(rows)
     solvers = {"ISTA": lambda prompt: unroll(ista(0.05), prompt, config.depth)}
-    aligned(config, run, results, "Small TF", network, params, solvers)
-    aligned(config, run, results, "Small TF, random parameters", network, network.params, solvers)
+    probed(config, run, results, "Small TF", network, params, solvers)
+    probed(config, run, results, "Small TF, random parameters", network, network.params, solvers)
 
 
 def support(config: Config, run: Run, results: Results) -> None:
