@@ -78,15 +78,16 @@ def by_step(axes: Axes, results: Results) -> None:
 
 def by_length(axes: Axes, results: Results) -> None:
     """Means over signals, one set of parameters a method."""
-    lengths, ends = results["length/lengths"], {}
+    lengths, ends, floor = results["length/lengths"], {}, 1e-5
     for key, rows in results.items():
         title = key.removeprefix("length/")
         if key.startswith("length/") and title != "lengths":
-            axes.plot(lengths, rows[:, 0], color=colour_of(title), marker="o")
-            ends[title] = (float(rows[-1, 0]), colour_of(title))
-    axes.set(title="One set of parameters for every n", xlabel="measurements", ylabel="mean relative error")
-    axes.set(ylim=(0.0, 1.3), xlim=(0, lengths[-1]))
-    label_ends(axes, ends, gap=0.07)
+            means = np.maximum(rows[:, 0], floor)  # what is below is drawn at the edge
+            axes.plot(lengths, means, color=colour_of(title), marker="o", clip_on=False)
+            ends[title] = (float(means[-1]), colour_of(title))
+    axes.set(title="One set of parameters for every n", xlabel="measurements", ylabel="mean relative error", yscale="log")
+    axes.set(ylim=(floor, 2.0), xlim=(0, lengths[-1]))
+    label_ends(axes, ends, gap=0.3)
 
 
 def by_law(axes: Axes, results: Results) -> None:
