@@ -20,7 +20,7 @@ from experiments.sparse_recovery.transformers.config import PARTS, Config
 from experiments.sparse_recovery.transformers.figure import plot as plot
 from experiments.sparse_recovery.transformers.figure import table as table
 
-COST = {"smoke": "60 s", "quick": "45 min", "cpu": "4 h"}
+COST = {"smoke": "60 s", "quick": "40 min", "cpu": "4 h"}
 PRESETS = {
     "smoke": Config(
         parts=("theorem",),

@@ -53,7 +53,7 @@ def of_the_theorem(results: Results, count: int) -> list[Claim]:
     return [
         claim(
             "sparse/momentum-gap",
-            "largest gap of the filled Transformer to LISTA-VM with momentum at trained layers, float64",
+            "largest gap of the theorem to LISTA-VM with momentum at trained layers, float64",
             float(results["gap"].max()),
             "<=",
             1e-12,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, label_ends
+from experiments.figures import COLOURS
 from experiments.sparse_recovery.transformers.claims import MEDIAN, RIVAL, last, repetitions
 
 COLOUR = {
@@ -69,14 +69,14 @@ def plot(results: Results) -> Figure:
 
 def by_layer(axes: Axes, results: Results) -> None:
     """Median over signals, of the first repetition."""
-    ends, depth = {}, results["theorem 0/Transformer/mean"].shape[1] - 1
+    depth = results["theorem 0/Transformer/mean"].shape[1] - 1
     for title in SHOWN:
         medians = results[f"theorem 0/{title}/quantiles"][MEDIAN]
-        axes.plot(np.arange(len(medians)), medians, color=colour_of(title), linestyle="--" if "filled" in title else "-")
-        ends[title] = (float(medians[-1]), colour_of(title))
+        style = "--" if "filled" in title else "-"
+        axes.plot(np.arange(len(medians)), medians, color=colour_of(title), linestyle=style, label=title)
     axes.set(title="From the theorem, trained on", xlabel="layer or step", ylabel="median relative error", yscale="log")
     axes.set_xlim(0, depth)
-    label_ends(axes, {title.replace("LISTA-VM with momentum", "with momentum"): end for title, end in ends.items()}, gap=0.16)
+    axes.legend(fontsize=8)
 
 
 def by_repetition(axes: Axes, results: Results) -> None:
@@ -104,7 +104,7 @@ def beyond(axes: Axes, results: Results) -> None:
     axes.axvline(layers / 2, color=COLOURS["ink"], linestyle=":")
     axes.set(title="The last layer, repeated", xlabel="layer or step", ylabel="mean relative error")
     axes.set(ylim=(0.0, 1.05), xlim=(0, layers))
-    axes.legend(loc="upper right")
+    axes.legend(loc="upper right", frameon=True, framealpha=1.0, edgecolor="none")
 
 
 def training(axes: Axes, results: Results) -> None:
@@ -157,6 +157,8 @@ def heat(axes: Axes, results: Results, title: str) -> None:
     image = axes.imshow(cosines, origin="lower", cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
     axes.figure.colorbar(image, ax=axes, label="cosine of errors")
     axes.set(title=f"Errors of the {title}", xlabel="step of LISTA-VM with momentum", ylabel="layer")
+    for ticks in (axes.set_xticks, axes.set_yticks):
+        ticks(range(0, len(cosines), 2))
     axes.grid(False)
 
 

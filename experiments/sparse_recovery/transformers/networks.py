@@ -51,15 +51,19 @@ class Network(NamedTuple):
         return lambda prompt: stream(params, prompt)[:, -1]
 
 
-def theorem(layers: MomentumLayers, n: int) -> Construction:
-    """The Transformer that runs LISTA-VM with momentum, without norms."""
-    return lista_vm_with_momentum(layers, n, BOUND, GATE)
+def theorem(layers: MomentumLayers, n: int, bound: float) -> Construction:
+    """The Transformer that runs LISTA-VM with momentum, without norms.
+
+    Its clip is one that no healthy stream reaches: short prefixes explode, and are in the same stream.
+    """
+    construction = lista_vm_with_momentum(layers, n, bound, GATE)
+    return construction._replace(config=replace(construction.config, clip=CLIP, unroll=True))
 
 
 def filled(layers: MomentumLayers, n: int) -> Network:
-    """The same, its stream clipped where no healthy one reaches."""
-    construction = theorem(layers, n)
-    return Network(replace(construction.config, clip=CLIP, unroll=True), construction.encoding, construction.params)
+    """The same, where training begins."""
+    construction = theorem(layers, n, BOUND)
+    return Network(construction.config, construction.encoding, construction.params)
 
 
 def guarded_answers(network: Network) -> Predict:
