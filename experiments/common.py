@@ -1,4 +1,4 @@
-"""What every experiment shares: its claims, its folder, how it is run, resumed and kept.
+"""What every experiment shares: its folder, how it is run, resumed and kept.
 
 A run's folder is runs/NAME/PRESET (PRESET-<8 hex> with overrides): config.json, the folders of its trainings and summary.json,
 what they cost, results.npz, figure.png and .pdf, claims.json. Every file is written under a temporary name and renamed: a kill
@@ -20,73 +20,31 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
 
 import jaxl2o
+from experiments.claims import Claim, table_of
 from jaxl2o.checks import InputError, require
 from jaxl2o.training.accounting import summarise
 from jaxl2o.training.loop import Chunk
 
-EXPERIMENTS = ("exactness", "compressed_sensing", "sparse_recovery", "l2o_benchmark", "speed.training")
+EXPERIMENTS = (
+    "exactness",
+    "compressed_sensing",
+    "sparse_recovery",
+    "sparse_recovery.transformers",
+    "l2o_benchmark",
+    "speed.training",
+)
 RESULTS = Path(__file__).parent / "results"
 STYLE = Path(__file__).parent / "style.mplstyle"
 Results = dict[str, np.ndarray]
-
-
-class Claim(NamedTuple):
-    """One number that a run measured, beside what was expected. `holds` is recomputed from the others, never stored by hand.
-
-    relation: measured <= expected + tolerance, measured >= expected - tolerance, or |measured - expected| <= tolerance.
-    interval: 95 %, or None for what has no sampling error; n: over how many tasks; seeds: the fixed list of them.
-    """
-
-    id: str
-    claim: str
-    source: str
-    kind: Literal["theorem", "bound", "published", "ratio", "measured"]
-    relation: Literal["<=", ">=", "="]
-    expected: float
-    tolerance: float
-    measured: float
-    interval: tuple[float, float] | None
-    n: int
-    seeds: tuple[int, ...]
-    unit: str
-
-    @property
-    def holds(self) -> bool:
-        """Whether the measured number stands in the claimed relation; NaN never does."""
-        difference = self.measured - self.expected
-        if self.relation == "<=":
-            return bool(difference <= self.tolerance)
-        if self.relation == ">=":
-            return bool(difference >= -self.tolerance)
-        return bool(abs(difference) <= self.tolerance)
-
-
-def claim(
-    id: str,
-    text: str,
-    measured: float,
-    relation: Literal["<=", ">=", "="],
-    expected: float,
-    *,
-    n: int,
-    seeds: tuple[int, ...],
-    kind: Literal["theorem", "bound", "published", "ratio", "measured"] = "measured",
-    source: str = "own measurement",
-    interval: tuple[float, float] | None = None,
-    unit: str = "",
-) -> Claim:
-    """A `Claim` as most are: of an own measurement, and held to its number without a tolerance."""
-    return Claim(id, text, source, kind, relation, expected, 0.0, measured, interval, n, seeds, unit)
 
 
 class Run(NamedTuple):
@@ -261,14 +219,3 @@ def keep_results(folder: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "results.npz", "figure.png", "claims.json"):
         write_atomically(target / name, lambda path, name=name: shutil.copyfile(folder / name, path))
-
-
-def table_of(claims: list[Claim]) -> Table:
-    """The claims as a table: what was measured, beside what was expected."""
-    table = Table(*(Column(title, no_wrap=True) for title in ("claim", "measured", "95 % interval", "expected", "holds")))
-    for found in claims:
-        interval = "" if found.interval is None else f"{found.interval[0]:.3g} … {found.interval[1]:.3g}"
-        expected = f"{found.relation} {found.expected:.3g}" + (f" ± {found.tolerance:.2g}" if found.tolerance else "")
-        measured = f"{found.measured:.3g} {found.unit}".strip()
-        table.add_row(found.id, measured, interval, expected, "yes" if found.holds else "no")
-    return table

@@ -3,8 +3,8 @@
 Claim. For every construction, max |network - solver| / (1 + max |solver|) over all layers, queries and prefixes is rounding.
 LISTA-VM is tried in full: Gaussian and Rademacher X, with and without noise, every prefix of n examples, every layer, M with
 independent N(0, 1/d) entries, thresholds uniform in [0, 0.2], and the mask constant at least the largest score met.
-Source. Liu et al. 2025, Theorem 4.1 (arXiv:2410.13981); Ahn et al. 2023, Lemma 1 (arXiv:2306.00297); for in-context ALISTA a
-proposition of this library.
+Source. Liu et al. 2025, Theorem 4.1 (arXiv:2410.13981); Ahn et al. 2023, Lemma 1 (arXiv:2306.00297); for in-context ALISTA
+and for momentum propositions of this library.
 Expected. At most 1e-12 in float64; at most 1e-4 for LISTA-VM in float32.
 Command. python -m experiments exactness --preset quick
 """
@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Array
 from matplotlib.figure import Figure
 
-from experiments.common import Claim, Results, Run, claim
+from experiments.claims import Claim, claim
+from experiments.common import Results, Run
 from experiments.figures import COLOURS
 from jaxl2o.checks import InputError, require
 from jaxl2o.constructions import CONSTRUCTIONS, random_varying_layers
@@ -110,6 +111,7 @@ def plot(results: Results) -> Figure:
         "lista-vm-factored": ("LISTA-VM, factored heads", COLOURS["ink"]),
         "lista-vm-known-support": ("LISTA-VM, known support", COLOURS["accent"]),
         "lista-vm-linear-read-out": ("LISTA-VM, linear read-out", COLOURS["trained"]),
+        "lista-vm-with-momentum": ("LISTA-VM with momentum", COLOURS["sky"]),
         "in-context-alista": ("in-context ALISTA", COLOURS["classical"]),
     }
     for axes, dtype in zip(panels, DTYPES, strict=True):

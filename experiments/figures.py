@@ -11,6 +11,7 @@ COLOURS = {
     "classical": "#7F7F7F",
     "limit": "#009E73",
     "accent": "#E69F00",
+    "sky": "#56B4E9",
     "ink": "#222222",
 }
 

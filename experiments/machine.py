@@ -5,6 +5,9 @@ becomes a device, as far as a power of two goes, and trainings share a step's ta
 
 XLA's pool has a thread a core. A device that waits for the others holds one, and so does a batch of linear solves that hands
 its parts to the same pool; with no thread left for the parts, all wait for ever. So the pool gets two threads a device.
+
+OpenBLAS, by which XLA solves small systems, would start threads of its own for each of them, which fight with the pool's: a
+batch of solves took forty to two hundred times as long. It gets one thread.
 """
 
 import os
@@ -13,6 +16,7 @@ from pathlib import Path
 
 DEVICES = "JAX_NUM_CPU_DEVICES"
 THREADS = "NPROC"  # of XLA's pool on a CPU
+SOLVING = "OPENBLAS_NUM_THREADS"  # of each linear solve on a CPU
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of Linux: microseconds of all cores in a period of so many, or max
 FORCED = "--xla_force_host_platform_device_count"
 
@@ -27,9 +31,10 @@ def cores() -> int:
 def prepare(environment: MutableMapping[str, str]) -> None:
     """One CPU device a core, but a power of two and at most eight, which batches divide by; unless the number is set already.
 
-    And two threads a device, but not fewer than there are cores, unless their number is set. To be called before JAX is
-    imported.
+    And two threads a device, but not fewer than there are cores, unless their number is set; and one for each linear solve. To
+    be called before JAX is imported.
     """
+    environment.setdefault(SOLVING, "1")
     if DEVICES not in environment and FORCED not in environment.get("XLA_FLAGS", ""):
         devices = max(count for count in (1, 2, 4, 8) if count <= cores())
         environment[DEVICES] = str(devices)

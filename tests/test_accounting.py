@@ -13,7 +13,7 @@ from jaxl2o.models.learner import transformer_learner
 from jaxl2o.models.presets import linear_attention, small_tf
 from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.training import losses, metrics
-from jaxl2o.training.accounting import matrix_flops, matrix_peak, model_flops, peak_memory, summarise
+from jaxl2o.training.accounting import matrix_flops, matrix_peak, model_flops, peak_memory, steps_in_the_time_of, summarise
 from jaxl2o.training.loop import Recipe, start
 from jaxl2o.training.run import train_in
 
@@ -109,6 +109,16 @@ def test_the_summary_is_of_the_chunks(tmp_path):
     assert (first["steps"], first["seconds"], first["devices"], first["tasks_per_second"]) == (3, 1.5, 2, 3.0)
     np.testing.assert_allclose(first["fraction_of_peak"] * found["peak_flops_per_second"]["2"], 3e6)
     assert found["peak_memory_bytes"] > 2**20
+
+
+def test_steps_in_the_same_time(tmp_path):
+    """12 seconds of the slow training are 80 steps of one that took 3 seconds for 20; never fewer than one."""
+    clocks = {"slow": [(4, 8.0), (6, 4.0)], "fast": [(10, 1.0), (20, 2.0)]}
+    for name, chunks in clocks.items():
+        (tmp_path / name).mkdir()
+        metrics.append(tmp_path / name / "timing.jsonl", [{"step": step, "seconds": seconds} for step, seconds in chunks])
+    assert steps_in_the_time_of(tmp_path / "slow", tmp_path / "fast") == 80
+    assert steps_in_the_time_of(tmp_path / "fast", tmp_path / "slow") == 2
 
 
 def test_the_peak_and_the_memory_are_positive():

@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from experiments import common
-from experiments.common import RESULTS, Claim
+from experiments.claims import Claim
+from experiments.common import RESULTS
 
 KEYS = [*Claim._fields, "holds"]
 COMMITTED = sorted(str(path.parent.relative_to(RESULTS)) for path in RESULTS.glob("**/claims.json"))

@@ -10,20 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxl2o.constructions import BOUND, CONSTRUCTIONS
+from jaxl2o.constructions import BOUND, CONSTRUCTIONS, random_momentum_layers, random_varying_layers
 from jaxl2o.constructions.construction import Head, LayerSpec, Mlp, fill, gap
 from jaxl2o.constructions.gradient_descent import gradient_descent, preconditioned_gradient_descent
 from jaxl2o.constructions.in_context import in_context_alista
 from jaxl2o.constructions.learner import constrained_learner
+from jaxl2o.constructions.momentum import lista_vm_with_momentum
 from jaxl2o.constructions.sparse_recovery import largest_score, lista_vm, lista_vm_known_support, lista_vm_linear_read_out
 from jaxl2o.models.canonical import merge
 from jaxl2o.models.encoding import Tokens
 from jaxl2o.models.layout import Layout
 from jaxl2o.models.learner import transformer_learner
+from jaxl2o.models.presets import small_tf
 from jaxl2o.models.transformer import Transformer
 from jaxl2o.solvers.in_context import InContextLayers
 from jaxl2o.solvers.unroll import unroll
-from jaxl2o.solvers.varying import VaryingLayers
+from jaxl2o.solvers.varying import MomentumLayers, VaryingLayers
 from jaxl2o.types import Prompt
 
 SEEDS = st.integers(0, 2**31 - 1)
@@ -282,6 +284,35 @@ def test_one_token_serves_all_queries():
     assert np.abs(together - expected @ np.asarray(prompt.x_query).T).max() <= 1e-12 * scale
 
 
+# --- LISTA-VM with momentum -----------------------------------------------------------------------------------------------
+
+
+def test_momentum_fits_into_the_shape_of_small_tf():
+    """Width 2d + 2 and four heads as for LISTA-VM; 6d + 1 hidden units, and Small TF has 4 (2d + 2)."""
+    config, shape = theorem("lista-vm-with-momentum")[0].config, small_tf(d=10, depth=6)
+    assert (config.width, config.heads, config.depth) == (shape.width, shape.heads, shape.depth)
+    assert config.mlp_dim == 6 * 10 + 1 <= shape.mlp_dim
+
+
+def test_without_momentum_it_is_lista_vm():
+    """At m = rho = 0 the Transformer answers what LISTA-VM's does, on every prefix."""
+    plain, prompt = random_varying_layers(), domain(theorem("lista-vm")[0])
+    zeros = jnp.zeros_like(plain.threshold)
+    answers = []
+    for construction in (theorem("lista-vm")[0], lista_vm_with_momentum(MomentumLayers(*plain, zeros, zeros), bound=BOUND)):
+        learner = transformer_learner(construction.config, construction.encoding)
+        answers.append(np.asarray(jax.jit(jax.vmap(learner.prefixes, in_axes=(None, 0)))(construction.params, prompt)))
+    size = np.abs(answers[0]).max(axis=(1, 2), keepdims=True)
+    assert (np.abs(answers[0] - answers[1]) <= 1e-12 * size).all()
+
+
+def test_the_gate_is_needed():
+    """A gate below the examples lets the MLP write into tokens that tell, and the theorem fails."""
+    construction, gaps = theorem("lista-vm-with-momentum")
+    small = lista_vm_with_momentum(random_momentum_layers(depth=6), bound=BOUND, gate=1.0)
+    assert not (gaps(small.params, domain(construction)) <= 1e-3).any()
+
+
 # --- families: hyper-parameters -> construction -------------------------------------------------------------------------
 
 SIZE, STEPS, N, M, BATCH = 4, 2, 6, 2, 16
@@ -305,6 +336,24 @@ def textbook_quadratic(layers: VaryingLayers, prompt: Prompt):
 def draw_varying(rng) -> VaryingLayers:
     """Sixteen LISTA-VMs."""
     return draw_layers(rng, STEPS, SIZE, (BATCH,))
+
+
+def textbook_momentum(layers: MomentumLayers, prompt: Prompt):
+    """<x, w_t> for u = v - M sum_j x_j (<x_j, w> - y_j) / (2n + 1), w <- S(w + u), v <- m (change of w), with thresholds
+    theta + rho (mean|u| of the step before): (T+1, m)."""
+    x, y, w, v, size = np.asarray(prompt.x), np.asarray(prompt.y), np.zeros(SIZE), np.zeros(SIZE), 0.0
+    iterates = [w]
+    for matrix, threshold, momentum, share in zip(*map(np.asarray, layers), strict=True):
+        u = v - matrix @ sum(x[j] * (x[j] @ w - y[j]) for j in range(N)) / (2 * N + 1)
+        w, before = soft(w + u, threshold + share * size), w
+        v, size = momentum * (w - before), np.abs(u).mean()
+        iterates.append(w)
+    return np.stack(iterates) @ np.asarray(prompt.x_query).T
+
+
+def draw_momentum(rng) -> MomentumLayers:
+    """Sixteen LISTA-VMs with momentum."""
+    return MomentumLayers(*draw_varying(rng), *(jnp.asarray(rng.uniform(size=(BATCH, STEPS))) for _ in range(2)))
 
 
 NEWTON = 3
@@ -350,6 +399,7 @@ FAMILIES = {
         draw_varying,
         lambda layers, prompt: textbook_quadratic(layers, prompt)[-1:],
     ),
+    "lista-vm-with-momentum": (lista_vm_with_momentum, draw_momentum, textbook_momentum),
     "in-context-alista": (
         partial(in_context_alista, d=SIZE, newton_schulz_steps=NEWTON),
         lambda rng: InContextLayers(*(rng.uniform(0.0, most, (BATCH, STEPS)) for most in (1.0, 0.5, 0.1, 0.2))),
@@ -357,7 +407,13 @@ FAMILIES = {
     ),
 }
 EVERY_FAMILY = pytest.mark.parametrize("name", FAMILIES)
-DIFFERENTIATED = ["gradient-descent", "preconditioned-gradient-descent", "lista-vm", "in-context-alista"]
+DIFFERENTIATED = [
+    "gradient-descent",
+    "preconditioned-gradient-descent",
+    "lista-vm",
+    "lista-vm-with-momentum",
+    "in-context-alista",
+]
 
 
 @cache
@@ -413,7 +469,7 @@ def test_the_gradient_through_the_parameters_is_the_gradient_through_the_solver(
         assert (np.abs(a - b).reshape(BATCH, -1).max(axis=1) <= 1e-10 * np.maximum(size, 1e-3)).all()
 
 
-@pytest.mark.parametrize("name", ["gradient-descent", "lista-vm", "in-context-alista"])
+@pytest.mark.parametrize("name", ["gradient-descent", "lista-vm", "lista-vm-with-momentum", "in-context-alista"])
 def test_no_examples(name):
     """With n = 0 the Transformer answers what the solver answers from its start, a finite number."""
     family, draw, _ = FAMILIES[name]

@@ -246,13 +246,14 @@ def test_long_prompts_in_spans_are_answered_as_their_prefixes(name):
     if name == "alternating":
         params = {**params, "positions": jnp.asarray(np.random.default_rng(2).normal(size=(61, 8)))}
     prompts = [draw_prompt(np.random.default_rng(seed), [True] * 30, m=1) for seed in range(2)]
-    together = learner.prefixes.many(params, jax.tree.map(lambda *leaves: jnp.stack(leaves), *prompts))
+    together = jax.jit(learner.prefixes.many)(params, jax.tree.map(lambda *leaves: jnp.stack(leaves), *prompts))
+    predict = jax.jit(learner.predict)
     for prompt, found in zip(prompts, together, strict=True):
         for k in (0, 7, 29):
             before = np.arange(30) < k
             rows = jnp.concatenate([prompt.x, prompt.x_query])
             own = Prompt(prompt.x * before[:, None], prompt.y * before, rows[k : k + 1], jnp.asarray(before))
-            close(found[:, k : k + 1], learner.predict(params, own))
+            close(found[:, k : k + 1], predict(params, own))
 
 
 def reorder(prompt: Prompt, order) -> Prompt:

@@ -19,7 +19,7 @@ import pytest
 
 from experiments import __main__ as command
 from experiments import common
-from experiments.common import Claim
+from experiments.claims import Claim
 from jaxl2o.checks import require
 from jaxl2o.training import losses, metrics
 from jaxl2o.training.loop import Recipe, start

@@ -19,7 +19,14 @@ from jaxl2o.constructions.in_context import in_context_alista as transformer
 from jaxl2o.models.tabulated import tabulated
 from jaxl2o.models.transformer import Transformer
 from jaxl2o.solvers.in_context import InContextLayers, in_context_alista, in_context_start
-from jaxl2o.solvers.pseudo_inverse import analytic_weights, newton_schulz, normalised, pseudo_inverse, ridge_inverse
+from jaxl2o.solvers.pseudo_inverse import (
+    analytic_weights,
+    newton_schulz,
+    normalised,
+    pseudo_inverse,
+    relative_ridge,
+    ridge_inverse,
+)
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.varying import VaryingLayers, lista_vm
 from jaxl2o.types import Prompt
@@ -41,6 +48,7 @@ WEIGHTS = {
     "pseudo-inverse": pseudo_inverse,
     "analytic": analytic_weights,
     "ridge": ridge_inverse(0.3),
+    "relative-ridge": relative_ridge(0.1),
     **{f"newton-schulz-{k}": newton_schulz(k) for k in (0, 1, 3, 8, 17)},
 }
 
@@ -102,8 +110,23 @@ def test_ridge_inverse(size, seed):
     assert (found[:, ~used] == 0.0).all()
 
 
+@EVERY_SIZE
+@settings(max_examples=10)
+@given(seed=SEEDS, scale=st.floats(0.1, 10.0))
+def test_relative_ridge(size, seed, scale):
+    """(X'X + s I)^-1 X' = V diag(sigma / (sigma^2 + s)) U' with s = 0.1 mean sigma^2 over d; W(c X) = W(X) / c."""
+    prompt = draw(np.random.default_rng(seed), size)
+    found, used = weights("relative-ridge", prompt), np.asarray(prompt.used)
+    u, sigma, v = np.linalg.svd(np.asarray(prompt.x)[used], full_matrices=False)
+    ridge = 0.1 * np.sum(sigma**2) / D
+    np.testing.assert_allclose(found[:, used], (v.T * (sigma / (sigma**2 + ridge))) @ u.T, atol=1e-13)
+    assert (found[:, ~used] == 0.0).all()
+    scaled = weights("relative-ridge", prompt._replace(x=prompt.x * scale))
+    np.testing.assert_allclose(scaled * scale, found, atol=1e-12)
+
+
 @pytest.mark.parametrize("size", ["few, some unused", "many, few used", "many, more used"])
-@pytest.mark.parametrize("name", ["pseudo-inverse", "analytic", "ridge", "newton-schulz-3"])
+@pytest.mark.parametrize("name", ["pseudo-inverse", "analytic", "ridge", "relative-ridge", "newton-schulz-3"])
 def test_weights_are_differentiable_in_the_matrix(name, size):
     """The derivative along a random change of the used rows is the central difference, to O(h^2)."""
     rng, step = np.random.default_rng(0), 1e-5
@@ -238,7 +261,7 @@ def test_in_context_alista_in_numpy(size, seed):
     np.testing.assert_allclose(iterates("analytic", prompt, layers), expected, atol=1e-11 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", ["pseudo-inverse", "analytic", "ridge", "newton-schulz-3"])
+@pytest.mark.parametrize("name", ["pseudo-inverse", "analytic", "ridge", "relative-ridge", "newton-schulz-3"])
 @given(seed=SEEDS)
 def test_signed_permutations_of_coefficients(name, seed):
     """x -> G x turns w -> G w for the symmetries G of |w|_1."""

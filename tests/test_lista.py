@@ -223,6 +223,14 @@ def low_coherence(rng, n, d):
     return a / np.linalg.norm(a, axis=0)
 
 
+@cache
+def incoherent():
+    """X (40, 60), its analytic weights W, and their generalised coherence max |w_i' x_j - (i = j)|."""
+    x = low_coherence(np.random.default_rng(3), 40, 60)
+    weight = np.asarray(analytic_weights(Prompt.of(x, np.zeros(40))))
+    return x, weight, np.max(np.abs(weight @ x - np.eye(60)))
+
+
 @pytest.mark.parametrize("sparsity", [1, 2])
 def test_alista_converges_linearly(sparsity):
     """|w_k - w*|_2 <= s B exp(-c k), c = -log((2s - 1) mu), without one false positive (Liu et al. 2019, Theorem 1; a = 1).
@@ -230,10 +238,9 @@ def test_alista_converges_linearly(sparsity):
     mu = max |w_i' a_j| is the generalised coherence of the analytic weights; theta_k = mu sup |w_k - w*|_1, by the proof's own
     bound s B ((2s - 1) mu)^k.
     """
-    rng = np.random.default_rng(3)
-    x = low_coherence(rng, 40, 60)
-    weight = np.asarray(analytic_weights(Prompt.of(x, np.zeros(40))))
-    coherence = np.max(np.abs(weight @ x - np.eye(60))) * (1.0 + 1e-9)  # the bound is met with equality, but for rounding
+    rng = np.random.default_rng(4)
+    x, weight, coherence = incoherent()
+    coherence *= 1.0 + 1e-9  # the bound is met with equality, but for rounding
     rate = (2 * sparsity - 1) * coherence
     assert rate < 1.0
     decay = rate ** np.arange(13)

@@ -21,7 +21,12 @@ def test_every_core_is_a_device(monkeypatch, cores, devices, threads):
     monkeypatch.setattr(machine, "cores", lambda: cores)
     environment = {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}
     machine.prepare(environment)
-    assert environment == {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true", "JAX_NUM_CPU_DEVICES": devices, "NPROC": threads}
+    assert environment == {
+        "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+        "JAX_NUM_CPU_DEVICES": devices,
+        "NPROC": threads,
+        "OPENBLAS_NUM_THREADS": "1",
+    }
 
 
 def test_devices_that_solve_do_not_wait_for_ever():
@@ -61,18 +66,18 @@ def test_a_containers_quota_counts(monkeypatch, tmp_path, quota, cores):
 
 
 def test_the_users_threads_stay():
-    """A number of threads that the user has set is left as it is."""
-    environment = {"NPROC": "5"}
+    """Numbers of threads that the user has set are left as they are."""
+    environment = {"NPROC": "5", "OPENBLAS_NUM_THREADS": "3"}
     machine.prepare(environment)
-    assert environment["NPROC"] == "5"
+    assert (environment["NPROC"], environment["OPENBLAS_NUM_THREADS"]) == ("5", "3")
 
 
 @pytest.mark.parametrize("own", [{"JAX_NUM_CPU_DEVICES": "3"}, {"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}])
 def test_the_users_setting_stays(own):
     """A number of devices that the user has set is left as it is."""
-    environment = dict(own)
+    environment = {**own, "OPENBLAS_NUM_THREADS": "1"}
     machine.prepare(environment)
-    assert environment == own
+    assert environment == {**own, "OPENBLAS_NUM_THREADS": "1"}
 
 
 def devices_after(code: str) -> str:

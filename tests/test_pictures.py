@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from experiments.compressed_sensing import methods
+from experiments.compressed_sensing.in_context import NOISE_VARIANCE, learned_in_context_alista, solver, whitening
 from experiments.compressed_sensing.pictures import DATA, SIDE, photographs, psnr, psnr_interval
 from jaxl2o.constructions.sparse_recovery import lista_vm
+from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.varying import VaryingLayers
 from jaxl2o.tasks.images import measure
 from jaxl2o.training.loop import start, train
+from jaxl2o.types import Prompt
 
 ERRORS = np.array([0.01, 0.03, 0.02, 0.04])
 ONE, EACH = np.zeros(4, dtype=int), np.arange(4)
@@ -100,3 +103,39 @@ def test_training_on_moves_what_the_theorem_learns_and_nothing_else(setting):
         (did,) = [leaf for other, leaf in jax.tree_util.tree_leaves_with_path(moved) if other == path]
         assert not np.any(did & ~may), path
         assert not may.any() or did.any(), path
+
+
+@pytest.fixture(scope="module")
+def in_context(setting):
+    """The same prior's in-context ALISTA, its start with some momentum, and one compiled predict."""
+    _, prior, _, prompt = setting
+    learner = learned_in_context_alista(prior, depth=3)
+    params = learner.init(jax.random.key(0), prompt)._replace(momentum=jnp.array([0.0, 0.2, -0.3]))
+    return prior, params, prompt, jax.jit(learner.predict), jax.jit(lambda params, prompt: unroll(solver(params), prompt, 3))
+
+
+def test_in_context_alista_is_the_solver_on_scaled_data(in_context):
+    """Its answers are the pixels of S u, where u are in-context ALISTA's iterates on the matrix X S; S S' = C."""
+    prior, params, prompt, predict, iterates = in_context
+    units = np.asarray(whitening(prior))
+    np.testing.assert_allclose(units @ units.T, prior.covariance, atol=1e-12)
+    u = np.asarray(iterates(params, Prompt.of(np.asarray(prompt.x) @ units, prompt.y)))
+    np.testing.assert_allclose(predict(params, prompt), u @ units.T @ np.asarray(prompt.x_query).T, atol=1e-10)
+
+
+def test_a_first_full_step_without_thresholds_is_lmmse(in_context):
+    """The first answer is that of C X'(X C X' + s^2 I)^-1 y."""
+    prior, params, prompt, predict, _ = in_context
+    free = params._replace(threshold=jnp.full(3, -jnp.inf), residual_threshold=jnp.full(3, -jnp.inf), momentum=jnp.zeros(3))
+    x, covariance = np.asarray(prompt.x), np.asarray(prior.covariance)
+    total = x @ covariance @ x.T + NOISE_VARIANCE * np.eye(len(x))
+    best = np.asarray(prompt.x_query) @ covariance @ x.T @ np.linalg.solve(total, prompt.y)
+    np.testing.assert_allclose(predict(free, prompt)[1], best, atol=1e-10)
+
+
+def test_rotated_measurements_change_nothing(in_context):
+    """Q X and Q y with an orthogonal Q have the answers of X and y: weights, residuals and the safeguard turn with them."""
+    _, params, prompt, predict, _ = in_context
+    turn = np.linalg.qr(np.random.default_rng(4).normal(size=(8, 8)))[0]
+    turned = prompt._replace(x=turn @ prompt.x, y=turn @ prompt.y)
+    np.testing.assert_allclose(predict(params, turned), predict(params, prompt), atol=1e-10)

@@ -1,7 +1,7 @@
 """What every solver keeps (invariances), what each converges to and how fast (rates), and what it is in plain NumPy.
 
-A table of solvers is crossed with properties. A row is a function of a scale c, by which labels and thresholds are
-multiplied together: homogeneous solvers then multiply their iterates by c.
+A table of solvers is crossed with properties. A row is a function of a scale c, by which labels, thresholds and the
+deviations of priors and noise are multiplied together: homogeneous solvers then multiply their iterates by c.
 """
 
 from functools import cache
@@ -15,7 +15,11 @@ from hypothesis import strategies as st
 
 from jaxl2o.objectives import lasso_objective, least_squares
 from jaxl2o.solvers import composition, first_order, in_context, lista, proximal, varying, wrappers
+from jaxl2o.solvers.denoisers import bernoulli_gaussian, soft
+from jaxl2o.solvers.greedy import omp
 from jaxl2o.solvers.lasso import penalty_max, solve_lasso
+from jaxl2o.solvers.message_passing import LampLayers, amp, lamp
+from jaxl2o.solvers.orthogonal import TistaLayers, oamp, tista
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.types import Prompt
 
@@ -39,6 +43,23 @@ def in_context_layers(scale):
     return in_context.InContextLayers(1.0 - THRESHOLD, THRESHOLD, scale * THRESHOLD, THRESHOLD)
 
 
+def momentum_layers(scale):
+    """LISTA-VM's layers, with a memory."""
+    return varying.MomentumLayers(*varying_layers(scale), momentum=THRESHOLD, following=THRESHOLD)
+
+
+def on_unit_columns(solver):
+    """The solver on X / 3, whose nine examples have columns of about unit length: on longer ones AMP diverges."""
+
+    def shorter(prompt):
+        return prompt._replace(x=prompt.x / 3.0)
+
+    return solver._replace(
+        init=lambda prompt: solver.init(shorter(prompt)),
+        step=lambda state, prompt, layer: solver.step(state, shorter(prompt), layer),
+    )
+
+
 # solvers that serve every matrix: scale of the labels -> Solver
 ANY_MATRIX = {
     "gradient-descent": lambda c: first_order.gradient_descent(0.2),
@@ -50,8 +71,15 @@ ANY_MATRIX = {
     "step-lista": lambda c: lista.step_lista(THRESHOLD, 0.1 * c),
     "lista-vm": lambda c: varying.lista_vm(varying_layers(c)),
     "lista-vm-known-support": lambda c: varying.lista_vm(varying.known_support(varying_layers(c), SUPPORT)),
+    "lista-vm-with-momentum": lambda c: varying.lista_vm_with_momentum(momentum_layers(c)),
     "in-context-alista": lambda c: in_context.in_context_alista(in_context_layers(c)),
     "safeguarded": lambda c: wrappers.safeguarded(varying.lista_vm(varying_layers(c, WILD))),
+    "amp-soft": lambda c: on_unit_columns(amp(soft(1.1))),
+    "amp": lambda c: on_unit_columns(amp(bernoulli_gaussian(0.3, c**2))),
+    "tista": lambda c: tista(TistaLayers(0.5 + 10.0 * THRESHOLD), bernoulli_gaussian(0.3, c**2), c**2),
+    "oamp": lambda c: oamp(bernoulli_gaussian(0.3, c**2), c**2),
+    "omp": lambda c: omp(),
+    "block-ista": lambda c: proximal.block_ista(0.1 * c, jnp.array([2, 0, 0, 1, 2])),
 }
 
 # and those of one matrix
@@ -61,9 +89,12 @@ SOLVERS = ANY_MATRIX | {
     "lista-cpss": lambda c: lista.lista_cp(lista.CouplingLayers(WEIGHT, c * THRESHOLD), composition.growing(1, 4, STEPS)),
     "alista": lambda c: lista.alista(WEIGHT[0], lista.StepLayers(THRESHOLD, c * THRESHOLD)),
     "ada-lista": lambda c: varying.ada_lista(varying.AdaLayers(SQUARE, SQUARE, THRESHOLD, c * THRESHOLD)),
+    "lamp": lambda c: lamp(LampLayers(WEIGHT, THRESHOLD)),
 }
 
 MEMORYLESS = ("gradient-descent", "preconditioned", "ista")
+# those that treat all coordinates, and both signs, alike
+SYMMETRIC = ("ista", "fista", "amp-soft", "amp", "tista", "oamp", "omp", "block-ista")
 
 
 def draw(seed, n=N, d=D):
@@ -107,6 +138,7 @@ def test_unused_rows_change_nothing(name):
     """Padding a prompt with unused rows leaves its iterates as they are."""
     short = draw(2, n=N - 3)
     expected = jax.jit(lambda prompt: unroll(SOLVERS[name](1.0), prompt, STEPS))(short)
+    assert np.max(np.abs(expected)) > 0.1
     np.testing.assert_allclose(iterates(name, padded(short, 1, 2)), expected, atol=1e-12)
 
 
@@ -177,12 +209,13 @@ def test_gradient_descent_is_equivariant_to_rotations(seed):
     np.testing.assert_allclose(turned, iterates("gradient-descent") @ q.T, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", SYMMETRIC)
 @given(signs=st.lists(st.sampled_from([-1.0, 1.0]), min_size=D, max_size=D), order=st.permutations(range(D)))
-def test_ista_is_equivariant_to_signed_permutations(signs, order):
-    """The symmetries of |w|_1 are those of ISTA and FISTA: x -> G x turns w -> G w."""
-    for name in ("ista", "fista"):
-        turned = iterates(name, PROMPT._replace(x=PROMPT.x[:, jnp.asarray(order)] * jnp.asarray(signs)[None, :]))
-        np.testing.assert_allclose(turned, iterates(name)[:, order] * np.asarray(signs), atol=1e-12)
+def test_signed_permutations_of_coordinates(name, signs, order):
+    """x -> G x turns w -> G w for every signed permutation G; one that keeps the blocks, for block ISTA."""
+    signs, order = np.asarray(signs), np.arange(D) if name == "block-ista" else np.asarray(order)
+    turned = iterates(name, PROMPT._replace(x=PROMPT.x[:, order] * signs[None, :]))
+    np.testing.assert_allclose(turned, iterates(name)[:, order] * signs, atol=1e-12)
 
 
 @pytest.mark.parametrize("fraction", [0.5, 1.0, 1.9])

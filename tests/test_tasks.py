@@ -319,6 +319,27 @@ def test_shorter_prompts():
     assert np.all(np.asarray(drawn_at_random.y)[unused] == 0.0)
 
 
+@pytest.mark.parametrize("m", [0, 3])
+def test_fewer_dimensions(m):
+    """Coordinates from the k-th on are zero in X, queries and beta; labels fit beta, and the noise is what it was."""
+    law = sparse.fresh(N, D)
+    noisy, clean = (
+        sparse.sparse_recovery(sparse.exactly(D, 2), law, sparse.gaussian_noise(noise), n_queries=m) for noise in (0.3, 0.0)
+    )
+    key = jax.random.key(5)
+    whole, exact = noisy.sample(key), clean.sample(key)
+    for k in range(D + 1):
+        prompt, answer, beta = jax.jit(shift.in_dimensions(noisy, jnp.asarray(k)).sample)(key)
+        kept = np.arange(D) < k
+        np.testing.assert_array_equal(beta, np.where(kept, whole.solution, 0.0))
+        np.testing.assert_array_equal(prompt.x, np.where(kept, whole.prompt.x, 0.0))
+        noise = np.asarray(whole.prompt.y - exact.prompt.y)
+        np.testing.assert_allclose(prompt.y, np.asarray(prompt.x) @ np.asarray(beta) + noise, atol=1e-14)
+        expected = beta if m == 0 else np.asarray(prompt.x_query) @ np.asarray(beta)
+        np.testing.assert_allclose(answer, expected, atol=1e-14)
+        assert m == 0 or not np.any(np.asarray(prompt.x_query)[:, k:])
+
+
 @pytest.mark.parametrize("name", ["exactly", "blocks"])
 def test_signal_and_matrix_are_independent(name):
     """E x_ij beta_j = 0 and E x_ij^2 beta_j^2 = E x_ij^2 E beta_j^2."""

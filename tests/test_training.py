@@ -16,9 +16,9 @@ from jaxl2o.checks import InputError
 from jaxl2o.constructions.construction import gap
 from jaxl2o.constructions.learner import constrained_learner
 from jaxl2o.constructions.sparse_recovery import lista_vm as lista_vm_theorem
+from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.encoding import interleaved
 from jaxl2o.models.learner import transformer_learner
-from jaxl2o.models.presets import small_tf
 from jaxl2o.objectives import least_squares, linear_prediction
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.lista import ista_as_lista_cp, lista_cp
@@ -81,10 +81,11 @@ class Problem(NamedTuple):
         return Recipe(predict, lambda step: self.task, self.loss, optax.adam(self.rate), BATCH)._replace(**changes)
 
     def params(self) -> Params:
-        """Where training starts."""
-        return jax.jit(self.learner.init)(jax.random.key(0), sample(KEY).prompt)
+        """Where training starts; this kind of key compiles faster."""
+        return jax.jit(self.learner.init)(jax.random.key(0, impl="rbg"), sample(KEY).prompt)
 
 
+CONFIG = TransformerConfig(DEPTH, heads=2, width=D + 1, attention="softmax", read_out="linear")
 CONSTRAINED = constrained_learner(
     lambda theta: lista_vm_theorem(at_least_zero(theta), N, bound=1e3), lambda key, prompt: LAYERS
 )
@@ -101,7 +102,7 @@ PROBLEMS = {
         rate=0.01,
     ),
     "transformer": Problem(
-        transformer_learner(small_tf(D, DEPTH), interleaved(D)), LINEAR, losses.all_prefixes(), rate=0.01, prefixes=True
+        transformer_learner(CONFIG, interleaved(D)), LINEAR, losses.all_prefixes(), rate=0.01, prefixes=True
     ),
     "constrained": Problem(CONSTRAINED, LINEAR, losses.all_steps(losses.bounded()), rate=0.02),
 }
@@ -154,8 +155,9 @@ def constant(params, prompt):
     return params * jnp.ones((2, 1))
 
 
+@cache
 def toy(**changes) -> Recipe:
-    """Plain descent on the squared error of one constant."""
+    """Plain descent on the squared error of one constant; one object for the same changes, so that `run` compiles once."""
     return Recipe(constant, lambda step: NUMBERS, losses.last_step(), optax.sgd(0.1), BATCH)._replace(**changes)
 
 
@@ -329,7 +331,7 @@ def test_log_mean_relative_is_the_ratio_of_sums():
         errors = jnp.mean(jnp.sum((answers[:, 1:] - y[:, None]) ** 2, axis=2), axis=0)
         return jnp.mean(jnp.log(errors / jnp.mean(jnp.sum(y**2, axis=1)) + 1e-6))
 
-    for found, expected in zip(jax.value_and_grad(ours)(answers), jax.value_and_grad(ratio)(answers), strict=True):
+    for found, expected in zip(*(jax.jit(jax.value_and_grad(mean))(answers) for mean in (ours, ratio)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
     perfect = jnp.broadcast_to(y[:, None], answers.shape)
     np.testing.assert_allclose(ours(perfect), np.log(1e-6))

@@ -17,6 +17,7 @@ SHOWN = {
     "original": "original",
     "Lasso": "Lasso, converged",
     "LMMSE": "LMMSE",
+    "in-context ALISTA": "in-context ALISTA",
     "LISTA-VM": "(b) LISTA-VM",
     "Transformer trained": "(d) Transformer",
 }
@@ -25,6 +26,7 @@ LINES = {
     "FISTA": (COLOURS["ink"], "-", "FISTA"),
     "LISTA-CP own matrix": (COLOURS["accent"], "-", "LISTA-CP, its own matrix"),
     "LISTA-CP fresh matrices": (COLOURS["accent"], ":", "LISTA-CP, fresh matrices"),
+    "in-context ALISTA": (COLOURS["trained"], "-", "in-context ALISTA"),
     "LISTA-VM": (COLOURS["solver"], "-", "(b) LISTA-VM"),
     "Transformer trained": (COLOURS["transformer"], "--", "(d) Transformer, trained on"),
 }
@@ -37,13 +39,14 @@ ORDER = (
     "LMMSE",
     "LISTA-CP own matrix",
     "LISTA-CP fresh matrices",
+    "in-context ALISTA",
     "LISTA-VM",
     "LISTA-VM longer",
     "Transformer filled",
     "Transformer trained",
 )
 ERROR_RANGE = 0.15  # grey values: white in the error pictures
-NOTE = f"|error|, white at\n{ERROR_RANGE} of the grey range"
+NOTE = f"|error|, white at\n{ERROR_RANGE} of the grey range;\nPSNR of the\nwhole picture"
 
 
 def data_of(results: Results) -> list[str]:
@@ -59,7 +62,7 @@ def final(results: Results, data: str, method: str) -> float:
 def plot(results: Results) -> Figure:
     """A part of the unseen photograph and some digits by every method, with errors; PSNR against layer or iteration."""
     data = data_of(results)
-    heights = {"photograph": 3.9, "digits": 1.15, "curves": 2.6}
+    heights = {"photograph": 3.3, "digits": 1.0, "curves": 3.0}
     shown = [*data, "curves"]
     figure = plt.figure(figsize=(9.0, sum(heights[row] for row in shown)))
     rows = figure.add_gridspec(len(shown), 1, height_ratios=[heights[row] for row in shown])
@@ -94,7 +97,7 @@ def _photograph(figure: Figure, place: SubplotSpec, results: Results) -> None:
             below.text(0.95, 0.5, NOTE, ha="right", va="center", transform=below.transAxes, fontsize=8)
         else:
             below.imshow(np.abs(pictures[method] - pictures["original"]), cmap="magma", vmin=0, vmax=255 * ERROR_RANGE)
-            below.set_xlabel(f"{final(results, 'photograph', method):.2f} dB on the whole picture", fontsize=8)
+            below.set_xlabel(f"{final(results, 'photograph', method):.2f} dB", fontsize=8)
 
 
 def _digits(figure: Figure, place: SubplotSpec, results: Results) -> None:
@@ -129,7 +132,7 @@ def _curves(axes: Axes, results: Results, data: str) -> None:
         ends[label] = (level, colour)
     low, high = floor - 0.5, max(y for y, _ in ends.values()) + 1.5
     axes.set(xlim=(0, last), ylim=(low, high), xticks=range(0, last + 1, 2))
-    label_ends(axes, ends, gap=(high - low) / 13)
+    label_ends(axes, ends, gap=(high - low) / 15)
 
 
 def table(results: Results) -> Table:

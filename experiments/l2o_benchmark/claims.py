@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from experiments.common import Claim, Results, claim
+from experiments.claims import Claim, claim
+from experiments.common import Results
 from experiments.l2o_benchmark.figure import settings_of
 from experiments.l2o_benchmark.methods import PLAN
 from experiments.l2o_benchmark.problems import SEEDS

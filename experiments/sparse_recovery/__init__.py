@@ -21,7 +21,7 @@ from experiments.sparse_recovery.config import Config
 from experiments.sparse_recovery.figure import plot as plot
 from experiments.sparse_recovery.figure import table as table
 
-COST = {"smoke": "20 s", "quick": "15 min"}
+COST = {"smoke": "20 s", "quick": "25 min"}
 PRESETS = {
     "smoke": Config(
         parts=("noise", "bound"),

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from experiments.common import Claim, Results, claim
+from experiments.claims import Claim, claim
+from experiments.common import Results
 from experiments.sparse_recovery.config import SEEDS
 from experiments.sparse_recovery.parts import DRAWS
+from experiments.sparse_recovery.rates import rates
 from jaxl2o.evaluation.curves import QUANTILES
 
 OWN = "a proposition of this library"
@@ -19,7 +21,7 @@ def claims(results: Results) -> list[Claim]:
         found += of_fresh_matrices(results)
     if any(key.startswith("bound/") for key in results):
         found.append(of_the_bound(results))
-    if "one/own 0/mean" in results:
+    if "one/LISTA-CP, own 0/mean" in results:
         found.append(of_one_matrix(results))
     if "noise/Bayes/mean" in results:
         found.append(of_noise(results))
@@ -68,7 +70,7 @@ def of_fresh_matrices(results: Results) -> list[Claim]:
             n=count,
             seeds=SEEDS,
         ),
-        rate(results, "ista", slow, "ISTA: exponent of the median error by step, a power law", power=True),
+        rate(results, "ista", slow, "ISTA: exponent of the median error by step", power=True),
         rate(results, "lista-vm", "fresh/LISTA-VM", "LISTA-VM: factor of the median error a step", power=False),
         rate(results, "in-context-alista", FLAGSHIP, "in-context ALISTA: factor of the median error a step", power=False),
     ]
@@ -77,10 +79,10 @@ def of_fresh_matrices(results: Results) -> list[Claim]:
 def rate(results: Results, id: str, key: str, text: str, power: bool) -> Claim:
     """The slope of the logarithm of the median error against the step's own (an exponent) or the step (a factor)."""
     medians = results[f"{key}/quantiles"][QUANTILES.index(0.5), 1:]
-    steps = np.arange(1, len(medians) + 1)
-    slope = float(np.polyfit(np.log(steps) if power else steps, np.log(np.maximum(medians, 1e-12)), 1)[0])
-    value, bound = (slope, 0.0) if power else (float(np.exp(slope)), 1.0)
-    return claim(f"sparse/rate-{id}", text, value, "<=", bound, n=len(steps), seeds=SEEDS)
+    found = rates(medians)
+    shares = f"the power law explains {found.power_fit:.3f} of the logarithm's variance, a factor {found.geometric_fit:.3f}"
+    value, bound = (found.exponent, 0.0) if power else (found.factor, 1.0)
+    return claim(f"sparse/rate-{id}", f"{text}; {shares}", value, "<=", bound, n=len(medians), seeds=SEEDS)
 
 
 def of_the_bound(results: Results) -> Claim:
@@ -101,7 +103,7 @@ def of_the_bound(results: Results) -> Claim:
 
 def of_one_matrix(results: Results) -> Claim:
     """LISTA-CP on its own matrices."""
-    own = np.array([last(results, f"one/own {draw}") for draw in range(DRAWS)])
+    own = np.array([last(results, f"one/LISTA-CP, own {draw}") for draw in range(DRAWS)])
     half = STUDENT * own.std(ddof=1) / np.sqrt(DRAWS)
     return claim(
         "sparse/lista-cp-fixed-n10",

@@ -11,6 +11,7 @@ from experiments.figures import COLOURS, label_ends
 
 COLOUR = {
     "LISTA-VM": COLOURS["trained"],
+    "LISTA-VM with momentum": COLOURS["solver"],
     "in-context ALISTA": COLOURS["transformer"],
     "Ada-LISTA": COLOURS["accent"],
     "TISTA": COLOURS["limit"],
@@ -18,8 +19,12 @@ COLOUR = {
     "ISTA": COLOURS["classical"],
     "FISTA": COLOURS["classical"],
     "block ISTA": COLOURS["solver"],
+    "Lasso": COLOURS["classical"],
     "minimum norm": COLOURS["ink"],
 }
+
+
+LEARNED = ("LISTA-VM", "LISTA-VM with momentum", "in-context ALISTA")  # whose parameters meet other laws
 
 
 def colour_of(title: str) -> str:
@@ -45,7 +50,7 @@ def table(results: Results) -> Table:
 
 def plot(results: Results) -> Figure:
     """Error by step, error by number of measurements, laws that were not trained on, and the bound."""
-    figure, panels = plt.subplots(2, 2, figsize=(10.5, 7.6))
+    figure, panels = plt.subplots(2, 2, figsize=(11.5, 10.0))
     for axes, (key, draw) in zip(
         panels.flat, {"fresh": by_step, "length": by_length, "shift": by_law, "bound": bound}.items(), strict=True
     ):
@@ -73,15 +78,16 @@ def by_step(axes: Axes, results: Results) -> None:
 
 def by_length(axes: Axes, results: Results) -> None:
     """Means over signals, one set of parameters a method."""
-    lengths, ends = results["length/lengths"], {}
+    lengths, ends, floor = results["length/lengths"], {}, 1e-5
     for key, rows in results.items():
         title = key.removeprefix("length/")
         if key.startswith("length/") and title != "lengths":
-            axes.plot(lengths, rows[:, 0], color=colour_of(title), marker="o")
-            ends[title] = (float(rows[-1, 0]), colour_of(title))
-    axes.set(title="One set of parameters for every n", xlabel="measurements", ylabel="mean relative error")
-    axes.set(ylim=(0.0, 1.3), xlim=(0, lengths[-1]))
-    label_ends(axes, ends, gap=0.07)
+            means = np.maximum(rows[:, 0], floor)  # what is below is drawn at the edge
+            axes.plot(lengths, means, color=colour_of(title), marker="o", clip_on=False)
+            ends[title] = (float(means[-1]), colour_of(title))
+    axes.set(title="One set of parameters for every n", xlabel="measurements", ylabel="mean relative error", yscale="log")
+    axes.set(ylim=(floor, 2.0), xlim=(0, lengths[-1]))
+    label_ends(axes, ends, gap=0.3)
 
 
 def by_law(axes: Axes, results: Results) -> None:
@@ -89,12 +95,12 @@ def by_law(axes: Axes, results: Results) -> None:
     rows = titles(results, "shift")
     laws = list(dict.fromkeys(row.rpartition("/")[0] for row in rows))
     places = np.arange(len(laws))[::-1]
-    for i, title in enumerate(("LISTA-VM", "in-context ALISTA")):
+    for i, title in enumerate(LEARNED):
         means = np.array([results[f"shift/{law}/{title}/mean"][:, -1] for law in laws])
-        axes.barh(places + 0.2 - 0.4 * i, means[:, 0], 0.38, color=colour_of(title), label=title)
+        axes.barh(places + 0.27 - 0.27 * i, means[:, 0], 0.25, color=colour_of(title), label=title)
     axes.set(title="Laws that were not trained on", xlabel="mean relative error; bars end at 1.2", xlim=(0, 1.2))
     axes.set_yticks(places, laws)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0))
 
 
 def bound(axes: Axes, results: Results) -> None:

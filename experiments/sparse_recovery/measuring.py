@@ -1,5 +1,9 @@
 """How a method is trained, and how its errors are measured."""
 
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +12,9 @@ import optax
 from experiments.common import Results, Run
 from experiments.sparse_recovery.config import SEEDS, Config
 from experiments.sparse_recovery.methods import Method, Path, Penalised
+from jaxl2o.constructions.construction import Construction, gap
 from jaxl2o.evaluation.curves import curve, squared_errors
-from jaxl2o.solvers.lasso import penalty_max
+from jaxl2o.solvers.lasso import penalty_max, solve_lasso
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.tasks.covariates import Covariates
 from jaxl2o.tasks.sparse import exactly, fresh, gaussian_noise, sparse_recovery
@@ -37,14 +42,27 @@ def path_of(method: Method, params: Params) -> Path:
 
 def train(config: Config, run: Run, title: str, method: Method, task: Task) -> Params:
     """The method's parameters after its training."""
-    optimizer = optax.adam(optax.cosine_decay_schedule(method.rate, config.steps))
-    loss, batch = losses.log_mean_relative(1e-6), config.batch
-    recipe = Recipe(method.learner.predict, lambda step: task, loss, guarded(optimizer), batch, devices=devices_for(batch))
-    with run.bar(title, config.steps, batch) as report:
-        state = start(recipe, method.start, jax.random.key(SEEDS[1]))
-        folder = run.folder / "training" / title.replace(" ", "-").replace(",", "")
-        identity = {"title": title, "n_steps": config.steps}
-        return train_in(folder, recipe, state, config.steps, max(1, config.steps // 10), identity, report).params
+    return fit(run, title, recipe_of(method, task, config.batch, config.steps), method.start, config.steps, SEEDS[1])
+
+
+def recipe_of(method: Method, task: Task, batch: int, n_steps: int, gentler: float = 1.0) -> Recipe:
+    """How a method is trained; `gentler` divides its rate, where it is trained on."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(method.rate / gentler, n_steps))
+    loss, devices = losses.log_mean_relative(1e-6), devices_for(batch)
+    return Recipe(method.learner.predict, lambda step: task, loss, guarded(optimizer), batch, devices=devices)
+
+
+def fit(run: Run, title: str, recipe: Recipe, params: Params, n_steps: int, seed: int) -> Params:
+    """The parameters after `n_steps`, in the training's own folder."""
+    with run.bar(title, n_steps, recipe.batch_size) as report:
+        state = start(recipe, params, jax.random.key(seed))
+        identity = {"title": title, "n_steps": n_steps}
+        return train_in(folder_of(run, title), recipe, state, n_steps, max(1, n_steps // 10), identity, report).params
+
+
+def folder_of(run: Run, title: str) -> pathlib.Path:
+    """Where the training of this title keeps its checkpoints and its clock."""
+    return run.folder / "training" / title.replace(" ", "-").replace(",", "")
 
 
 def score(results: Results, key: str, predict: Path, task: Task, count: int, seed: int = SEEDS[3]) -> None:
@@ -57,14 +75,38 @@ def score(results: Results, key: str, predict: Path, task: Task, count: int, see
     results[f"{key}/signals"] = np.array(count)
 
 
-def classical(config: Config, make: Penalised, task: Task, n_steps: int) -> Path:
-    """The path of a solver with one penalty, which is chosen on validation signals as a share of each prompt's largest."""
+def gaps_at(theorem: Callable[[Any], Construction], layers: Any, task: Task) -> np.ndarray:
+    """The gaps of a theorem at trained layers, in float64, over 32 prompts."""
+    wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), layers)
+    with jax.enable_x64(True):
+        construction = theorem(jax.tree.map(jnp.asarray, wide))
+        keys = jax.random.split(jax.random.key(SEEDS[3]), 32)
+        return np.asarray(jax.lax.map(lambda key: gap(construction, task.sample(key).prompt), keys))
+
+
+def classical(make: Penalised, task: Task, n_steps: int, count: int) -> Path:
+    """The path of a solver with one penalty, tuned on `count` validation signals."""
 
     def path(share: float) -> Path:
         return lambda prompt: unroll(make(share * penalty_max(prompt)), prompt, n_steps)
 
+    return tuned(path, task, count)
+
+
+def converged_lasso(task: Task, count: int) -> Path:
+    """The Lasso's answer, to a relative duality gap of 1e-6 or 4,000 steps, as a path of one."""
+
+    def path(share: float) -> Path:
+        return lambda prompt: solve_lasso(prompt, share * penalty_max(prompt), 1e-6, 4000).solution[None]
+
+    return tuned(path, task, count)
+
+
+def tuned(path: Callable[[float], Path], task: Task, count: int) -> Path:
+    """The path whose penalty, a share of each prompt's largest, is best on `count` validation signals."""
+
     def error(share: float) -> float:
         key = jax.random.key(SEEDS[2])
-        return float(squared_errors(path(share), task, key, config.validation, 500)[0][:, -1].mean())
+        return float(squared_errors(path(share), task, key, count, 500)[0][:, -1].mean())
 
     return path(min(PENALTIES, key=error))

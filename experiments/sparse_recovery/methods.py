@@ -11,14 +11,22 @@ from jaxl2o.solvers import lista
 from jaxl2o.solvers.denoisers import bernoulli_gaussian
 from jaxl2o.solvers.in_context import InContextLayers, in_context_alista, in_context_start
 from jaxl2o.solvers.learned import learned
+from jaxl2o.solvers.lista import StepLayers
 from jaxl2o.solvers.orthogonal import TistaLayers, tista
-from jaxl2o.solvers.pseudo_inverse import Weights, analytic_weights, newton_schulz, normalised, pseudo_inverse, ridge_inverse
-from jaxl2o.solvers.varying import AdaLayers, VaryingLayers, ada_lista, lista_vm
+from jaxl2o.solvers.pseudo_inverse import Weights, analytic_weights, pseudo_inverse, relative_ridge, ridge_inverse
+from jaxl2o.solvers.varying import (
+    AdaLayers,
+    MomentumLayers,
+    VaryingLayers,
+    ada_lista,
+    lista_vm,
+    lista_vm_with_momentum,
+)
 from jaxl2o.solvers.wrappers import safeguarded
 from jaxl2o.types import Learner, Params, Prompt, Solver
 
 STEP = 0.36  # of LISTA-VM's first M = STEP * I, about (2n + 1) / |X|^2 at n = 10, d = 20
-NEWTON_STEPS = 20  # of Newton-Schulz, where the number of measurements varies
+RIDGE = 0.01  # of the mean eigenvalue of X'X, where the number of measurements varies
 THRESHOLD = 0.02  # of every first threshold
 
 
@@ -48,13 +56,39 @@ def logarithms(depth: int) -> Float[Array, " steps"]:
 
 def varying(d: int, depth: int) -> Method:
     """LISTA-VM, safeguarded in training and in use."""
-    start = VaryingLayers(jnp.tile(STEP * jnp.eye(d), (depth, 1, 1)), logarithms(depth))
-    return Method(start, lambda params: safeguarded(bare_varying(params)))
+    return Method(varying_start(d, depth), lambda params: safeguarded(bare_varying(params)))
+
+
+def varying_start(d: int, depth: int) -> VaryingLayers:
+    """About ISTA, with small thresholds."""
+    return VaryingLayers(jnp.tile(STEP * jnp.eye(d), (depth, 1, 1)), logarithms(depth))
 
 
 def bare_varying(params: VaryingLayers) -> Solver:
     """LISTA-VM with these parameters, as it stands in the theorem."""
     return lista_vm(params._replace(threshold=jnp.exp(params.threshold)))
+
+
+def varying_by_scalars(d: int, depth: int) -> Method:
+    """LISTA-VM with M = c I, which is all that a law that treats coordinates alike asks for."""
+
+    def layers(params: StepLayers) -> VaryingLayers:
+        return VaryingLayers(params.step_size[:, None, None] * jnp.eye(d)[None], params.threshold)
+
+    start = StepLayers(jnp.full(depth, STEP), logarithms(depth))
+    return Method(start, lambda params: safeguarded(bare_varying(layers(params))))
+
+
+def with_momentum(d: int, depth: int) -> Method:
+    """LISTA-VM with momentum, safeguarded."""
+    matrix, threshold = varying_start(d, depth)
+    start = MomentumLayers(matrix, threshold, jnp.zeros(depth), jnp.full(depth, jnp.log(0.3)))
+    return Method(start, lambda params: safeguarded(lista_vm_with_momentum(momentum_layers(params))))
+
+
+def momentum_layers(params: MomentumLayers) -> MomentumLayers:
+    """The layers from what is learned: both parts of the threshold are exponentials."""
+    return params._replace(threshold=jnp.exp(params.threshold), following=jnp.exp(params.following))
 
 
 def ada(n: int, depth: int) -> Method:
@@ -64,10 +98,10 @@ def ada(n: int, depth: int) -> Method:
 
 
 def in_context(depth: int, weights: Weights = analytic_weights) -> Method:
-    """In-context ALISTA."""
+    """In-context ALISTA, safeguarded: a matrix that is nearly singular in float32 has an X^+ that is no use."""
     start = in_context_start(depth)
     logs = start._replace(threshold=jnp.full(depth, -5.0), residual_threshold=jnp.log(start.residual_threshold))
-    return Method(logs, lambda params: in_context_alista(positive(params), weights))
+    return Method(logs, lambda params: safeguarded(in_context_alista(positive(params), weights)))
 
 
 def positive(params: InContextLayers) -> InContextLayers:
@@ -85,12 +119,12 @@ def without_leverages(depth: int) -> Method:
     return in_context(depth, pseudo_inverse)
 
 
-def by_products(depth: int) -> Method:
-    """In-context ALISTA with weights from Newton-Schulz: one form below, at and above d measurements, and no linear solve.
+def of_any_length(depth: int) -> Method:
+    """In-context ALISTA with W of one form below, at and above d measurements.
 
-    So many steps leave out what is nearly singular, as it is with about d measurements.
+    It is without D, whose inverse is large where measurements are few: a step that is right for ten is not for two.
     """
-    return in_context(depth, normalised(newton_schulz(NEWTON_STEPS)))
+    return in_context(depth, relative_ridge(RIDGE))
 
 
 def tista_known(d: int, n: int, sparsity: int, depth: int, deviation: float) -> Method:
@@ -99,15 +133,32 @@ def tista_known(d: int, n: int, sparsity: int, depth: int, deviation: float) -> 
     return Method(start, lambda params: tista(params, bernoulli_gaussian(sparsity / d), deviation**2))
 
 
+# (the matrix, depth) -> a method for that matrix; on other prompts it answers by weights that are not theirs
+ForOne = Callable[[Float[Array, "n d"], int], Method]
+
+
 def coupled(matrix: Float[Array, "n d"], depth: int) -> Method:
-    """LISTA-CP, for one matrix, from ISTA's weights on it."""
+    """LISTA-CP, from ISTA's weights on the matrix."""
     start = lista.ista_as_lista_cp(matrix, depth, 0.01)
-    return Method(start._replace(threshold=jnp.log(start.threshold)), coupled_solver, 1e-2)
+    logs = start._replace(threshold=jnp.log(start.threshold))
+    return Method(logs, lambda params: lista.lista_cp(params._replace(threshold=jnp.exp(params.threshold))), 1e-2)
 
 
-def coupled_solver(params: lista.CouplingLayers) -> Solver:
-    """LISTA-CP with these parameters, on the prompt's own matrix."""
-    return lista.lista_cp(params._replace(threshold=jnp.exp(params.threshold)))
+def free(matrix: Float[Array, "n d"], depth: int) -> Method:
+    """LISTA, from ISTA's weights on the matrix."""
+    start = lista.ista_as_lista(matrix, depth, 0.01)
+    logs = start._replace(threshold=jnp.log(start.threshold))
+    return Method(logs, lambda params: lista.lista(params._replace(threshold=jnp.exp(params.threshold))), 1e-2)
+
+
+def analytic(matrix: Float[Array, "n d"], depth: int) -> Method:
+    """ALISTA: the matrix's own analytic weights, and scalars; short steps at first, for so few measurements."""
+    weights = analytic_weights(Prompt.of(matrix, jnp.zeros(matrix.shape[0])))
+    start = StepLayers(jnp.full(depth, 0.3), logarithms(depth))
+    return Method(start, lambda params: lista.alista(weights, params._replace(threshold=jnp.exp(params.threshold))), 1e-2)
+
+
+FOR_ONE: dict[str, ForOne] = {"LISTA-CP": coupled, "LISTA": free, "ALISTA": analytic}
 
 
 def shortest(prompt: Prompt) -> Float[Array, "1 d"]:

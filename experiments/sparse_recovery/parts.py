@@ -1,5 +1,7 @@
 """The parts of the experiment: each trains what it needs, and adds its errors to the results."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,8 @@ from experiments.common import Results, Run
 from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.bound import checks
 from experiments.sparse_recovery.config import SEEDS, Config
-from experiments.sparse_recovery.measuring import classical, path_of, score, task_of, train
+from experiments.sparse_recovery.measuring import classical, converged_lasso, gaps_at, path_of, score, task_of, train
 from experiments.sparse_recovery.methods import Method
-from jaxl2o.constructions.construction import gap
 from jaxl2o.constructions.in_context import in_context_alista
 from jaxl2o.evaluation.curves import squared_errors
 from jaxl2o.limits.bayes_sparse import exactly_sparse
@@ -23,8 +24,12 @@ from jaxl2o.tasks.sparse import blocks, exactly, fixed, fresh, pooled, sparse_re
 from jaxl2o.types import Params
 
 DRAWS = 5  # matrices of LISTA-CP
-CONDITIONS = (1.0, 10.0, 100.0, 1e4)
-LENGTHS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)
+FACTORS = (0.1, 0.3, 3.0, 10.0)
+CONDITIONS = (1.0, 10.0, 100.0, 1e3, 1e4)
+CORRELATIONS = (0.3, 0.6, 0.9)
+SPARSITIES = (1, 2, 4, 5, 6, 8)
+LENGTHS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
+BAYES_SIGNALS = 200  # each of whose prompts sums over all supports
 
 
 def fresh_matrices(config: Config, run: Run, results: Results) -> dict[str, tuple[Method, Params]]:
@@ -33,6 +38,8 @@ def fresh_matrices(config: Config, run: Run, results: Results) -> dict[str, tupl
     d, n, depth = config.d, config.n, config.depth
     learnable = {
         "LISTA-VM": methods.varying(d, depth),
+        "LISTA-VM, M = c I": methods.varying_by_scalars(d, depth),
+        "LISTA-VM with momentum": methods.with_momentum(d, depth),
         "Ada-LISTA": methods.ada(n, depth),
         "in-context ALISTA": methods.in_context(depth),
         "in-context ALISTA, without D": methods.without_leverages(depth),
@@ -50,25 +57,17 @@ def fresh_matrices(config: Config, run: Run, results: Results) -> dict[str, tupl
             (f"ISTA, {config.fista_steps} steps", ista, config.fista_steps),
             (f"FISTA, {config.fista_steps} steps", fista, config.fista_steps),
         ):
-            paths[title] = classical(config, make, task, n_steps)
+            paths[title] = classical(make, task, n_steps, config.validation)
+        paths["Lasso, converged"] = converged_lasso(task, config.validation)
     paths["minimum norm"] = methods.shortest
     for title, path in paths.items():
         with run.stage(f"fresh matrices: {title}"):
-            score(results, f"fresh/{title}", path, task, config.test)
+            # a while-loop goes on until the slowest signal of its group is done
+            score(results, f"fresh/{title}", path, task, config.shifted if "Lasso" in title else config.test)
     with run.stage("in-context ALISTA as a Transformer"):
         layers = methods.positive(trained["in-context ALISTA, without D"][1])
-        results["gap"] = np.asarray(transformer_gap(config, layers))
+        results["gap"] = gaps_at(partial(in_context_alista, d=config.d, newton_schulz_steps=20), layers, task)
     return trained
-
-
-def transformer_gap(config: Config, layers: methods.InContextLayers) -> np.ndarray:
-    """The gap of the theorem at trained parameters (those of the form without D), in float64, over 32 prompts."""
-    wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), layers)
-    with jax.enable_x64(True):
-        theorem = in_context_alista(methods.InContextLayers(*map(jnp.asarray, wide)), config.d, newton_schulz_steps=20)
-        keys = jax.random.split(jax.random.key(SEEDS[3]), 32)
-        task = task_of(config)
-        return np.asarray(jax.lax.map(lambda key: gap(theorem, task.sample(key).prompt), keys))
 
 
 def other_laws(config: Config, run: Run, trained: dict[str, tuple[Method, Params]], results: Results) -> None:
@@ -76,59 +75,63 @@ def other_laws(config: Config, run: Run, trained: dict[str, tuple[Method, Params
     plain = covariates.isotropic()
     shifts = {
         "as trained": task_of(config),
-        "scaled by 3": task_of(config, covariates.scaled(3.0, plain)),
+        **{f"scaled by {factor:g}": task_of(config, covariates.scaled(factor, plain)) for factor in FACTORS},
         **{f"condition {c:g}": task_of(config, covariates.conditioned(c)) for c in CONDITIONS},
-        "correlated 0.5": task_of(config, covariates.column_correlated(0.5)),
-        "correlated 0.9": task_of(config, covariates.column_correlated(0.9)),
+        **{f"correlated {r:g}": task_of(config, covariates.column_correlated(r)) for r in CORRELATIONS},
         "random signs": task_of(config, covariates.rademacher()),
         "heavy tails": task_of(config, covariates.heavy_tailed(3.0)),
-        **{f"{s} non-zero": task_of(config, sparsity=s) for s in (1, 2, 5, 8) if s <= config.d},
+        **{f"{s} non-zero": task_of(config, sparsity=s) for s in SPARSITIES if s <= config.d},
     }
     for law, task in shifts.items():
         with run.stage(f"shifted: {law}"):
-            for title in ("LISTA-VM", "in-context ALISTA"):
+            for title in ("LISTA-VM", "LISTA-VM with momentum", "in-context ALISTA"):
                 score(results, f"shift/{law}/{title}", path_of(*trained[title]), task, config.shifted)
 
 
 def one_matrix(config: Config, run: Run, results: Results) -> None:
-    """LISTA-CP on one matrix, on a pool of them and on fresh ones: tested on its own matrix and on unseen ones."""
+    """Solvers for one matrix, trained on it, on a pool of them, or on fresh ones: tested on their own and on unseen ones."""
     unseen = task_of(config)
     signal = exactly(config.d, config.sparsity)
     keys = jax.random.split(jax.random.key(SEEDS[0]), max(config.pool, DRAWS))
     matrices = jax.vmap(lambda key: jax.random.normal(key, (config.n, config.d)))(keys)
-    for draw in range(DRAWS):
-        matrix = matrices[draw]
-        own = sparse_recovery(signal, fixed(matrix), n_queries=0)
-        method = methods.coupled(matrix, config.depth)
-        shared = method._replace(solver=lambda params, matrix=matrix: with_matrix(methods.coupled_solver(params), matrix))
-        params = train(config, run, f"LISTA-CP, matrix {draw}", shared, own)
-        with run.stage(f"one matrix: {draw}"):
-            score(results, f"one/own {draw}", path_of(shared, params), own, config.shifted)
-            score(results, f"one/unseen {draw}", path_of(method, params), unseen, config.shifted)
     pool = sparse_recovery(signal, pooled(matrices[: config.pool]), n_queries=0)
-    for title, task in (("pool", pool), ("fresh", unseen)):
-        method = methods.coupled(matrices[0], config.depth)
-        params = train(config, run, f"LISTA-CP, {title}", method, task)
-        with run.stage(f"LISTA-CP trained on {title}"):
-            score(results, f"one/trained on {title}", path_of(method, params), unseen, config.shifted)
+    for title, make in methods.FOR_ONE.items():
+        for draw in range(DRAWS if title == "LISTA-CP" else 1):
+            matrix = matrices[draw]
+            own, method = sparse_recovery(signal, fixed(matrix), n_queries=0), make(matrix, config.depth)
+            shared = method._replace(
+                solver=lambda params, method=method, matrix=matrix: with_matrix(method.solver(params), matrix)
+            )
+            params = train(config, run, f"{title}, matrix {draw}", shared, own)
+            with run.stage(f"{title}, matrix {draw}"):
+                score(results, f"one/{title}, own {draw}", path_of(shared, params), own, config.shifted)
+                score(results, f"one/{title}, unseen {draw}", path_of(method, params), unseen, config.shifted)
+        for name, task in (("pool", pool), ("fresh", unseen)):
+            method = make(matrices[0], config.depth)
+            params = train(config, run, f"{title}, {name}", method, task)
+            with run.stage(f"{title} trained on {name}"):
+                score(results, f"one/{title}, trained on {name}", path_of(method, params), unseen, config.shifted)
 
 
 def any_length(config: Config, run: Run, results: Results) -> None:
     """One parameter set for every number of measurements, trained on random ones."""
-    longest = task_of(config, n=config.longest)
+    longest, farthest = task_of(config, n=config.longest), task_of(config, n=2 * config.longest)
     task = random_length(longest, 1)
-    learnable = {"LISTA-VM": methods.varying(config.d, config.depth), "in-context ALISTA": methods.by_products(config.depth)}
+    learnable = {"LISTA-VM": methods.varying(config.d, config.depth), "in-context ALISTA": methods.of_any_length(config.depth)}
     paths = {
         title: path_of(method, train(config, run, f"any length, {title}", method, task)) for title, method in learnable.items()
     }
-    paths["FISTA"] = classical(config, fista, at_length(longest, config.n), config.fista_steps)
+    paths["FISTA"] = classical(fista, at_length(longest, config.n), config.fista_steps, config.validation)
     paths["minimum norm"] = methods.shortest
-    lengths = [length for length in LENGTHS if length <= config.longest]
+    bayes = exactly_sparse(config.d, config.sparsity, 0.0)
+    paths["Bayes"] = lambda prompt: bayes(prompt)[None]
+    lengths = [length for length in LENGTHS if length <= 2 * config.longest]
     results["length/lengths"] = np.array(lengths)
     for title, path in paths.items():
         with run.stage(f"any length: {title}"):
+            count = min(config.shifted, BAYES_SIGNALS) if title == "Bayes" else config.shifted
             measure = jax.jit(
-                lambda key, length, path=path: squared_errors(path, at_length(longest, length), key, config.shifted, 500)
+                lambda key, length, path=path, count=count: squared_errors(path, at_length(farthest, length), key, count, 500)
             )
             rows = []
             for length in lengths:
@@ -146,7 +149,7 @@ def noisy(config: Config, run: Run, results: Results) -> None:
         "TISTA, prior known": methods.tista_known(config.d, config.n, config.sparsity, config.depth, config.noise),
     }
     paths = {title: path_of(method, train(config, run, f"noise, {title}", method, task)) for title, method in learnable.items()}
-    paths["FISTA"] = classical(config, fista, task, config.fista_steps)
+    paths["FISTA"] = classical(fista, task, config.fista_steps, config.validation)
     bayes = exactly_sparse(config.d, config.sparsity, config.noise)
     paths["Bayes"] = lambda prompt: bayes(prompt)[None]
     for title, path in paths.items():
@@ -160,8 +163,8 @@ def block_signals(config: Config, run: Run, results: Results) -> None:
     partition = jnp.arange(config.d) // 4
     method = methods.varying(config.d, config.depth)
     paths = {
-        "ISTA": classical(config, ista, task, config.fista_steps),
-        "block ISTA": classical(config, lambda penalty: block_ista(penalty, partition), task, config.fista_steps),
+        "ISTA": classical(ista, task, config.fista_steps, config.validation),
+        "block ISTA": classical(lambda penalty: block_ista(penalty, partition), task, config.fista_steps, config.validation),
         "LISTA-VM": path_of(method, train(config, run, "blocks, LISTA-VM", method, task)),
     }
     for title, path in paths.items():

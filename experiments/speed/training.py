@@ -22,7 +22,8 @@ from importlib.metadata import version
 
 import numpy as np
 
-from experiments.common import Claim, Results, Run, claim
+from experiments.claims import Claim, claim
+from experiments.common import Results, Run
 from experiments.speed.contenders import GROUP, PYTORCH, Contender, contenders
 from experiments.speed.figure import plot as plot
 from experiments.speed.figure import table as table

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxl2o.constructions.construction import Construction
 from jaxl2o.constructions.gradient_descent import gradient_descent, preconditioned_gradient_descent
 from jaxl2o.constructions.in_context import in_context_alista
+from jaxl2o.constructions.momentum import lista_vm_with_momentum
 from jaxl2o.constructions.sparse_recovery import lista_vm, lista_vm_known_support, lista_vm_linear_read_out
 from jaxl2o.solvers.in_context import InContextLayers
-from jaxl2o.solvers.varying import VaryingLayers
+from jaxl2o.solvers.varying import MomentumLayers, VaryingLayers
 
 
 def random_varying_layers(d: int = 10, depth: int = 12, seed: int = 0) -> VaryingLayers:
@@ -18,6 +19,12 @@ def random_varying_layers(d: int = 10, depth: int = 12, seed: int = 0) -> Varyin
     key_matrix, key_threshold = jax.random.split(jax.random.key(seed))
     matrix = jax.random.normal(key_matrix, (depth, d, d)) / jnp.sqrt(float(d))
     return VaryingLayers(matrix, jax.random.uniform(key_threshold, (depth,), maxval=0.2))
+
+
+def random_momentum_layers(d: int = 10, depth: int = 12, seed: int = 0) -> MomentumLayers:
+    """The same, with momenta and shares of the last move uniform in [0, 1]."""
+    drawn = jax.random.uniform(jax.random.key(seed + 1), (2, depth))
+    return MomentumLayers(*random_varying_layers(d, depth, seed), *drawn)
 
 
 def random_in_context_layers(depth: int = 6, seed: int = 0) -> InContextLayers:
@@ -42,5 +49,6 @@ CONSTRUCTIONS: dict[str, Callable[[], Construction]] = {
     "lista-vm-factored": lambda: lista_vm(random_varying_layers(), bound=BOUND, head_dim=11),
     "lista-vm-known-support": lambda: lista_vm_known_support(random_varying_layers(), jnp.arange(10) < 5, bound=BOUND),
     "lista-vm-linear-read-out": lambda: lista_vm_linear_read_out(random_varying_layers(), n=20, bound=BOUND),
+    "lista-vm-with-momentum": lambda: lista_vm_with_momentum(random_momentum_layers(depth=6), bound=BOUND),
     "in-context-alista": lambda: in_context_alista(random_in_context_layers(), d=10, newton_schulz_steps=8, n=8),
 }

@@ -45,10 +45,11 @@ class Head(NamedTuple):
 
 
 class Mlp(NamedTuple):
-    """One MLP without biases: `up` (D, F) before the ReLU, `down` (F, D) after it."""
+    """One MLP: `up` (D, F) and `up_bias` (F,) before the ReLU, `down` (F, D) after it; a bias of None is none."""
 
     up: BlockMatrix
     down: BlockMatrix
+    up_bias: Float[Array, " F"] | None = None
 
 
 class LayerSpec(NamedTuple):
@@ -76,7 +77,8 @@ def fill(
     """
     checks.require(len(layers) > 0, "a construction of no layers was asked; it needs at least one.")
     heads = max(1, max(len(layer.heads) for layer in layers))
-    hidden = max(layer.mlp.up.dense.shape[1] if layer.mlp else 0 for layer in layers)
+    mlps = [layer.mlp for layer in layers if layer.mlp is not None]
+    hidden = max((mlp.up.dense.shape[1] for mlp in mlps), default=0)
     kind = "factored" if head_dim else "merged"
     config = TransformerConfig(
         depth=len(layers),
@@ -87,6 +89,7 @@ def fill(
         attention=attention,
         score=kind,
         write=kind,
+        bias="none" if all(mlp.up_bias is None for mlp in mlps) else "mlp",
         read_out="none" if read_out is None else "linear",
         repeats=repeats,
     )
@@ -119,11 +122,13 @@ def _fill_layer(config: TransformerConfig, layer: LayerSpec) -> Params:
         }
     if not config.mlp_dim:
         return {"attention": attention}
-    up, down = jnp.zeros((width, config.mlp_dim)), jnp.zeros((config.mlp_dim, width))
+    up, down, bias = jnp.zeros((width, config.mlp_dim)), jnp.zeros((config.mlp_dim, width)), jnp.zeros(config.mlp_dim)
     if layer.mlp is not None:
         units = layer.mlp.up.dense.shape[1]
         up, down = up.at[:, :units].set(layer.mlp.up.dense), down.at[:units].set(layer.mlp.down.dense)
-    return {"attention": attention, "mlp": {"up": up, "down": down}}
+        bias = bias if layer.mlp.up_bias is None else bias.at[:units].set(layer.mlp.up_bias)
+    biases = {"up_bias": bias, "down_bias": jnp.zeros(width)} if config.bias == "mlp" else {}
+    return {"attention": attention, "mlp": {"up": up, "down": down, **biases}}
 
 
 def gap_by_layer(construction: Construction, prompt: Prompt) -> Float[Array, " pairs"]:

@@ -100,6 +100,20 @@ def scratch(d: int) -> Encoding:
     return Encoding(layout, tokens, read, read_prefixes)
 
 
+def scratch_with_memory(d: int) -> Encoding:
+    """`scratch` whose tokens that ask do not bear x, so that their slots x and y are free to remember: D = 2d + 2.
+
+    An iterate is not asked at any x before the read-out, which takes the rows from the prompt itself.
+    """
+    own = scratch(d)
+
+    def tokens(prompt: Prompt) -> Tokens:
+        asking, telling, asked = _asking_and_telling(own.layout, prompt, jnp.zeros((1, d), dtype=prompt.y.dtype))
+        return _decoder(asking.at[:, own.layout.slice("x")].set(0.0), telling, asked, prompt.used)
+
+    return own._replace(tokens=tokens)
+
+
 def scratch_with_constant(d: int) -> Encoding:
     """`scratch` with two slots more, a constant 1 and an empty `out`, for a linear read-out: D = 2d + 4.
 

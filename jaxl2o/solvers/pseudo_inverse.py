@@ -44,6 +44,23 @@ def ridge_inverse(noise_variance: ScalarLike) -> Weights:
     return weights
 
 
+def relative_ridge(share: ScalarLike) -> Weights:
+    """(X'X + s I)^-1 X' with s = share tr(X'X) / d > 0: one form for every n, never singular, by one solve of size d.
+
+    The ridge is a share of the mean eigenvalue, so W scales as X^+ does when X is scaled; W tends to X^+ as the share
+    tends to 0. No examples give zeros. Where n <= d is known, `ridge_inverse` solves the smaller system.
+    """
+    checks.positive("share", share)
+
+    def weights(prompt: Prompt) -> Float[Array, "d n"]:
+        x = design_matrix(prompt)
+        gram, identity = x.T @ x, jnp.eye(x.shape[1])
+        size = jnp.trace(gram) / x.shape[1]
+        return _solve(gram + jnp.where(size > 0.0, share * size, 1.0) * identity, x.T)
+
+    return weights
+
+
 def _solve(positive: Float[Array, "k k"], right: Float[Array, "k l"]) -> Float[Array, "k l"]:
     return cho_solve(cho_factor(positive, lower=True), right)
 

@@ -55,6 +55,65 @@ def known_support(layers: VaryingLayers, support: Bool[Array, " d"]) -> VaryingL
     return layers._replace(matrix=jnp.where(support[None, :, None], layers.matrix, 0.0))
 
 
+class MomentumLayers(NamedTuple):
+    """LISTA-VM's layers, and besides, (T,) each: a momentum, and how the threshold follows the size of the last move."""
+
+    matrix: Float[Array, "steps d d"]
+    threshold: Float[Array, " steps"]
+    momentum: Float[Array, " steps"]
+    following: Float[Array, " steps"]
+
+
+class MomentumState(NamedTuple):
+    """w: the iterate, velocity: where it tends, (d,) each; size: the mean |velocity| of the step before, ()."""
+
+    w: Float[Array, " d"]
+    velocity: Float[Array, " d"]
+    size: Float[Array, ""]
+
+
+def lista_vm_with_momentum(layers: MomentumLayers) -> Solver:
+    """LISTA-VM that remembers where it went, by heavy ball, and how far, in its thresholds:
+
+        u = v_k - M_k X'(X w_k - y) / (2n + 1),  w_{k+1} = S(w_k + u) with threshold theta_k + rho_k s_k,
+        v_{k+1} = m_k (w_{k+1} - w_k),  s_{k+1} = mean|u|;  v_0 = 0, s_0 = 0
+
+    m = rho = 0 is LISTA-VM (Liu et al. 2025, arXiv:2410.13981); heavy ball with a soft threshold is iPiano (Ochs et al. 2014,
+    arXiv:1404.4805). It is what the idle slots of their Transformer have room for (`constructions.momentum`).
+
+    symbol   code               shape
+    w        state.w            (d,)
+    v        state.velocity     (d,)
+    s        state.size         ()
+    M        layers.matrix      (T, d, d)
+    theta    layers.threshold   (T,), >= 0
+    m        layers.momentum    (T,)
+    rho      layers.following   (T,), >= 0
+
+    Raises `ValueError` for shapes that do not fit each other, negative thresholds and non-finite matrices.
+    """
+    depth, d = layers.matrix.shape[0], layers.matrix.shape[-1]
+    checks.shape("matrix", layers.matrix, (depth, d, d))
+    for name in ("threshold", "momentum", "following"):
+        checks.shape(name, getattr(layers, name), (depth,))
+    checks.finite("matrix", layers.matrix)
+    checks.nonnegative("threshold", layers.threshold)
+    checks.nonnegative("following", layers.following)
+
+    def init(prompt: Prompt) -> MomentumState:
+        w = start_at_zero(prompt)
+        return MomentumState(w, jnp.zeros_like(w), jnp.zeros((), w.dtype))
+
+    def step(state: MomentumState, prompt: Prompt, layer: MomentumLayers) -> MomentumState:
+        x = design_matrix(prompt)
+        correlation = x.T @ (x @ state.w - prompt.y) / (2 * prompt.used.sum() + 1)
+        move = state.velocity - layer.matrix @ correlation
+        w = soft_threshold(state.w + move, layer.threshold + layer.following * state.size)
+        return MomentumState(w, layer.momentum * (w - state.w), jnp.mean(jnp.abs(move)))
+
+    return Solver(init, step, lambda state: state.w, layers)
+
+
 class AdaLayers(NamedTuple):
     """Ada-LISTA's parameters: W_1 and W_2 (n, n) for all steps, step sizes and thresholds (T,)."""
 

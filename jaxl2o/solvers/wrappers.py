@@ -1,13 +1,15 @@
 """Solver -> Solver: close over a shared matrix; refuse steps that make things worse."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax import lax
+from jaxtyping import Array, Bool, Float
 
 from jaxl2o import checks
-from jaxl2o.types import Prompt, Solver, design_matrix
+from jaxl2o.types import Params, Predict, Prompt, Solver, design_matrix, over_tasks
 
 
 def with_matrix(solver: Solver, matrix: Float[Array, "n d"]) -> Solver:
@@ -29,19 +31,44 @@ def with_matrix(solver: Solver, matrix: Float[Array, "n d"]) -> Solver:
     )
 
 
+def fits(w: Float[Array, " d"], prompt: Prompt) -> Bool[Array, ""]:
+    """|y - X w|^2 <= (1 + 1e-6) |y|^2: the data are met no worse than by the zero vector, with room for rounding alone."""
+    error = prompt.y - design_matrix(prompt) @ w
+    return error @ error <= prompt.y @ prompt.y * (1.0 + 1e-6)
+
+
 def safeguarded(solver: Solver) -> Solver:
     """The same solver, but a step that fits the data worse than the zero vector is not taken.
 
-    Step t is taken if |y - X w_t|^2 <= (1 + 1e-6) |y|^2, with room for rounding alone, and otherwise the state stays as it
-    is. So this holds at every t when the solver starts from zero, and a learned solver cannot explode on a matrix unlike
-    its training ones. The rule reads X, y and the iterate alone, is the same in training and in use, and is invariant to
-    the scale of y. After the idea of Heaton et al. 2020 (arXiv:2003.01880), with the data misfit as the measure of progress.
+    Step t is taken if w_t `fits`, and otherwise the state stays as it is. So |y - X w_t| <= |y| at every t when the solver
+    starts from zero, and a learned solver cannot explode on a matrix unlike its training ones. The rule reads X, y and the
+    iterate alone, is the same in training and in use, and is invariant to the scale of y. After the idea of Heaton et al. 2020
+    (arXiv:2003.01880), with the data misfit as the measure of progress.
     """
 
     def step(state: Any, prompt: Prompt, layer: Any) -> Any:
         proposal = solver.step(state, prompt, layer)
-        error = prompt.y - design_matrix(prompt) @ solver.iterate(proposal)
-        accepted = error @ error <= prompt.y @ prompt.y * (1.0 + 1e-6)
+        accepted = fits(solver.iterate(proposal), prompt)
         return jax.tree.map(lambda new, old: jnp.where(accepted, new, old), proposal, state)
 
     return solver._replace(step=step)
+
+
+def safeguarded_answers(predict: Callable[[Params, Prompt], Array]) -> Predict:
+    """The same rule for what only answers, such as a Transformer: the t-th answer is the last iterate up to t that `fits`.
+
+    predict: (params, prompt) -> (T+1, d), iterates, so the prompts ask for no labels. Inside nothing is undone, as it is in a
+    safeguarded solver. If the first iterate does not fit either, it stands.
+    """
+
+    def kept(path: Float[Array, "steps d"], prompt: Prompt) -> Float[Array, "steps d"]:
+        accepted = jax.vmap(fits, in_axes=(0, None))(path, prompt)
+        return path[lax.cummax(jnp.where(accepted, jnp.arange(path.shape[0]), 0))]
+
+    def one(params: Params, prompt: Prompt) -> Array:
+        return kept(predict(params, prompt), prompt)
+
+    def many(params: Params, prompts: Prompt) -> Array:
+        return jax.vmap(kept)(over_tasks(predict)(params, prompts), prompts)
+
+    return Predict(one, many)

@@ -1,11 +1,11 @@
-"""Task -> Task: how many examples a prompt has."""
+"""Task -> Task: how many examples a prompt has, and how many coordinates count."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from jaxl2o import checks
-from jaxl2o.types import Instance, Key, Prompt, ScalarLike, Task
+from jaxl2o.types import Instance, Key, Prompt, ScalarLike, Task, design_matrix
 
 
 def shortened(prompt: Prompt, length: ScalarLike) -> Prompt:
@@ -37,5 +37,27 @@ def random_length(task: Task, shortest: int) -> Task:
         checks.require(shortest <= n, f"the shortest prompt is to have {shortest} examples, but the task has {n}; ask fewer.")
         length: Int[Array, ""] = jax.random.randint(key_length, (), shortest, n + 1)
         return instance._replace(prompt=shortened(instance.prompt, length))
+
+    return task._replace(sample=sample)
+
+
+def in_dimensions(task: Task, count: ScalarLike) -> Task:
+    """The same task in the first `count` coordinates: the others are zero in X, queries and solution. `count` may be traced.
+
+    Labels lose what the others gave to them, so noise stays as it was. For curricula (Garg et al. 2022, arXiv:2208.01066), and
+    for labels that are linear in a solution of d numbers.
+    """
+    checks.nonnegative("count", count)
+
+    def sample(key: Key) -> Instance:
+        prompt, y_query, solution = task.sample(key)
+        x = design_matrix(prompt)
+        kept = jnp.arange(x.shape[1]) < count
+        rest = jnp.where(kept, 0.0, solution)
+        prompt = prompt._replace(x=jnp.where(kept, x, 0.0), y=prompt.y - x @ rest)
+        if prompt.x_query is None:
+            return Instance(prompt, jnp.where(kept, y_query, 0.0), solution - rest)
+        y_query = y_query - prompt.x_query @ rest
+        return Instance(prompt._replace(x_query=jnp.where(kept, prompt.x_query, 0.0)), y_query, solution - rest)
 
     return task._replace(sample=sample)

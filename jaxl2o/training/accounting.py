@@ -87,6 +87,13 @@ def peak_memory() -> int:
     return used or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def steps_in_the_time_of(slow: Path, fast: Path) -> int:
+    """As many steps of the training in folder `fast` as take the time that the one in folder `slow` took; both are finished."""
+    clock, other = metrics.read(slow / "timing.jsonl"), metrics.read(fast / "timing.jsonl")
+    a_step = sum(chunk["seconds"] for chunk in other) / other[-1]["step"]
+    return max(1, round(sum(chunk["seconds"] for chunk in clock) / a_step))
+
+
 def summarise(folder: Path) -> dict[str, Any]:
     """What the trainings below a folder cost: medians over their chunks, beside the measured peak of as many devices.
 

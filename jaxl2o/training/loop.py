@@ -30,7 +30,8 @@ class Recipe(NamedTuple):
     devices: local devices that share a step's tasks.  at_once: tasks of a device whose activations are held at one time, the
     rest following one group after another; 0: all. Neither changes which tasks a step has, nor their loss but for rounding,
     which a deep network makes large in time: with `at_once` set, 1, 2, 4, ... devices add in one order, which avoids that.
-    Several devices of a CPU whose tasks hold linear solves need more threads than devices (set NPROC), or they wait for ever.
+    Several devices of a CPU whose tasks hold linear solves need more threads than devices (set NPROC), or they wait for ever;
+    and each solve is to have one (OPENBLAS_NUM_THREADS=1), or it is many times slower.
     (`losses.log_mean_relative` alone compares the tasks that are held at one time with each other.)
     """
 

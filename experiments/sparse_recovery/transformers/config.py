@@ -1,0 +1,51 @@
+"""The sizes of a run, and its seeds."""
+
+from dataclasses import dataclass
+
+from jaxl2o.checks import require
+
+# of each training beside the seed of its repetition; then: test; penalties; fits of read-outs; random starts
+SEEDS = (0, 1, 2, 3, 4, 5, 6, 7, 8)
+TRAINING, TEST, PENALTY, FIT, RANDOM = SEEDS[:5], SEEDS[5], SEEDS[6], SEEDS[7], SEEDS[8]
+PARTS = ("theorem", "random", "support", "shapes")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The sizes of a run."""
+
+    parts: tuple[str, ...] = PARTS  # what is measured
+    d: int = 20  # coefficients
+    n: int = 10  # measurements
+    sparsity: int = 3  # coefficients that are not zero
+    depth: int = 12  # layers and steps
+    repetitions: int = 5  # of all trainings from the theorem, each with its own seed
+    solver_steps: int = 3000  # of training a solver, before the theorem is filled with it
+    solver_batch: int = 512  # signals a step
+    steps: int = 600  # of training the filled Transformer; solvers are trained on for the same time
+    batch: int = 256  # signals a step
+    rate: float = 1e-5  # Adam's, after the first steps; cosine to zero
+    random_steps: int = 3000  # of training Small TF from a random start
+    random_batch: int = 64  # prompts a step
+    random_rate: float = 5e-4  # Adam's, after the first steps; cosine to zero
+    supports: tuple[int, ...] = (5, 10, 15)  # signals that live in the first so many coordinates
+    support_steps: int = 200  # of training the filled Transformer on each of them
+    small_d: int = 8  # coefficients, where heads and read-outs are compared
+    small_depth: int = 4  # layers there
+    small_steps: int = 3000  # of training each of them
+    small_rate: float = 2e-3  # Adam's there
+    heads: tuple[int, ...] = (1, 2, 4, 8)
+    test: int = 20_000  # test signals of each repetition
+    fitted: int = 20_000  # signals on which read-outs are fitted
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int):
+                require(value >= 1, f"{name} is {value}; it must be at least 1.")
+        unknown = ", ".join(sorted(set(self.parts) - set(PARTS)))
+        require(not unknown and len(self.parts) > 0, f"parts are {self.parts}; choose among {', '.join(PARTS)}.")
+        most = len(TRAINING)
+        require(self.repetitions <= most, f"repetitions is {self.repetitions}; there are seeds for {most}.")
+        least = min((self.d, *self.supports))
+        require(self.sparsity <= least, f"sparsity is {self.sparsity}, but some signals have only {least} coordinates.")
+        require(max(self.supports) <= self.d, f"supports are {self.supports}; there are only {self.d} coordinates.")

@@ -1,0 +1,173 @@
+"""The figure and the table of the Transformers, from results alone."""
+
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from experiments.common import Results
+from experiments.figures import COLOURS
+from experiments.sparse_recovery.transformers.claims import MEDIAN, RIVAL, last, repetitions
+
+COLOUR = {
+    "LISTA-VM": COLOURS["trained"],
+    "LISTA-VM with momentum": COLOURS["solver"],
+    "Transformer": COLOURS["transformer"],
+    "Small TF": COLOURS["accent"],
+    "FISTA": COLOURS["classical"],
+}
+SHOWN = ("LISTA-VM, trained on", "LISTA-VM with momentum, trained on", "Transformer, filled", "Transformer")
+
+
+def colour_of(title: str) -> str:
+    """A method's colour, whatever is said after its name."""
+    return COLOUR[title.partition(",")[0]]
+
+
+def titles(results: Results, part: str) -> list[str]:
+    """The rows of a part, in the order of the run."""
+    return [key[len(part) + 1 : -5] for key in results if key.startswith(f"{part}/") and key.endswith("/mean")]
+
+
+def table(results: Results) -> Table:
+    """Relative errors after all layers: mean and interval, median, 90 % and 99.9 % quantiles, largest."""
+    shown = Table("part", "method", "mean", "95 %", "median", "90 %", "99.9 %", "largest")
+    parts = dict.fromkeys(key.partition("/")[0] for key in results if key.endswith("/mean"))
+    for part in parts:
+        for title in titles(results, part):
+            mean, low, high = (row[-1] for row in results[f"{part}/{title}/mean"])
+            quantiles = [f"{row[-1]:.3g}" for row in results[f"{part}/{title}/quantiles"]]
+            shown.add_row(part, title, f"{mean:.4g}", f"{low:.3g} … {high:.3g}", *quantiles)
+    return shown
+
+
+def plot(results: Results) -> Figure:
+    """Error by layer, repetitions, beyond the trained depth; random start, supports, heads and read-outs; alignment."""
+    draws: dict[str, Callable[[Axes, Results], None]] = {
+        "theorem 0": by_layer,
+        "theorem": by_repetition,
+        "repeated": beyond,
+        "alignment/Transformer, filled": lambda axes, found: heat(axes, found, "Transformer, filled"),
+        "alignment/Transformer/": lambda axes, found: heat(axes, found, "Transformer"),
+        "support": by_support,
+        "shapes": by_shape,
+        "random": training,
+        "alignment/Small TF": decoded,
+    }
+    drawn = [draw for key, draw in draws.items() if any(name.startswith(key) for name in results)]
+    rows = -(-len(drawn) // 3)
+    figure, panels = plt.subplots(rows, 3, figsize=(14.5, 3.9 * rows), squeeze=False)
+    for axes in panels.flat[len(drawn) :]:
+        axes.set_visible(False)
+    for axes, draw in zip(panels.flat, drawn, strict=False):
+        draw(axes, results)
+    return figure
+
+
+def by_layer(axes: Axes, results: Results) -> None:
+    """Median over signals, of the first repetition."""
+    depth = results["theorem 0/Transformer/mean"].shape[1] - 1
+    for title in SHOWN:
+        medians = results[f"theorem 0/{title}/quantiles"][MEDIAN]
+        style = "--" if "filled" in title else "-"
+        axes.plot(np.arange(len(medians)), medians, color=colour_of(title), linestyle=style, label=title)
+    axes.set(title="From the theorem, trained on", xlabel="layer or step", ylabel="median relative error", yscale="log")
+    axes.set_xlim(0, depth)
+    axes.legend(fontsize=8)
+
+
+def by_repetition(axes: Axes, results: Results) -> None:
+    """Every repetition's errors over its rival's, so that a point below 1 is better than LISTA-VM trained on."""
+    count = repetitions(results)
+    for row, title in enumerate(("LISTA-VM with momentum, trained on", "Transformer, filled", "Transformer")):
+        for median, marker in ((False, "o"), (True, "D")):
+            values = [last(results, i, title, median) / last(results, i, RIVAL, median) for i in range(count)]
+            label = ("median" if median else "mean") if row == 0 else None
+            place = np.full(count, float(row)) + (0.12 if median else -0.12)
+            axes.plot(values, place, marker, color=colour_of(title), fillstyle="full" if median else "none", label=label)
+    axes.set_yticks(range(3), ["with momentum,\ntrained on", "Transformer,\nfilled", "Transformer"])
+    axes.axvline(1.0, color=COLOURS["ink"], linewidth=0.8)
+    axes.set(title="Error over that of LISTA-VM, trained on", xlabel="ratio, one point a repetition", ylim=(-0.6, 2.6))
+    axes.set_xlim(0.0, None)
+    axes.legend()
+
+
+def beyond(axes: Axes, results: Results) -> None:
+    """Means beyond the depth that was trained."""
+    layers = results["repeated/Transformer/mean"].shape[1] - 1
+    for title in titles(results, "repeated"):
+        means = results[f"repeated/{title}/mean"][0]
+        axes.plot(np.arange(len(means)), means, color=colour_of(title), label=title)
+    axes.axvline(layers / 2, color=COLOURS["ink"], linestyle=":")
+    axes.set(title="The last layer, repeated", xlabel="layer or step", ylabel="mean relative error")
+    axes.set(ylim=(0.0, 1.05), xlim=(0, layers))
+    axes.legend(loc="upper right", frameon=True, framealpha=1.0, edgecolor="none")
+
+
+def training(axes: Axes, results: Results) -> None:
+    """The loss of Small TF; the inset has its error by the number of measurements."""
+    losses = results["random/loss"]
+    axes.plot(np.linspace(0, 1, len(losses)), losses, color=COLOUR["Small TF"])
+    axes.set(title="Small TF from a random start", xlabel="share of the training", ylabel="loss over all prefixes")
+    inset = axes.inset_axes((0.55, 0.55, 0.42, 0.4))
+    lengths = results["random/by length"]
+    inset.plot(np.arange(len(lengths)), lengths, color=COLOUR["Small TF"])
+    inset.set(ylim=(0, 1.1))
+    inset.set_title("relative error by measurements", fontsize=8)
+
+
+def by_support(axes: Axes, results: Results) -> None:
+    """Means for signals that live in the first coordinates; full bars were told, or find it by their training."""
+    sizes = sorted({int(key.split()[1].partition("/")[0]) for key in results if key.startswith("support ")})
+    rows = titles(results, f"support {sizes[0]}")
+    width = 0.8 / len(rows)
+    for i, title in enumerate(rows):
+        means = [results[f"support {size}/{title}/mean"][0, -1] for size in sizes]
+        style = {"hatch": "///", "fill": False} if title.endswith(("told", "filled")) else {}
+        axes.bar(
+            np.arange(len(sizes)) + (i + 0.5) * width - 0.4,
+            means,
+            0.9 * width,
+            color=colour_of(title),
+            edgecolor=colour_of(title),
+            label=title,
+            **style,
+        )
+    axes.set_xticks(range(len(sizes)), [f"first {size}" for size in sizes])
+    axes.set(title="Signals that live in the first coordinates", ylabel="mean relative error")
+    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(1.0, 0.0))
+
+
+def by_shape(axes: Axes, results: Results) -> None:
+    """Means, with intervals over test signals."""
+    rows = titles(results, "shapes")
+    means = np.array([results[f"shapes/{title}/mean"][:, -1] for title in rows])
+    places = np.arange(len(rows))[::-1]
+    axes.barh(places, means[:, 0], 0.7, color=COLOUR["Small TF"], xerr=np.abs(means[:, 1:] - means[:, :1]).T)
+    axes.set_yticks(places, rows)
+    axes.set(title="A small Small TF: heads and read-outs", xlabel="mean relative error")
+
+
+def heat(axes: Axes, results: Results, title: str) -> None:
+    """Cosines between the errors of every layer's estimate and of every step's iterate."""
+    cosines = results[f"alignment/{title}/LISTA-VM with momentum"]
+    image = axes.imshow(cosines, origin="lower", cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
+    axes.figure.colorbar(image, ax=axes, label="cosine of errors")
+    axes.set(title=f"Errors of the {title}", xlabel="step of LISTA-VM with momentum", ylabel="layer")
+    for ticks in (axes.set_xticks, axes.set_yticks):
+        ticks(range(0, len(cosines), 2))
+    axes.grid(False)
+
+
+def decoded(axes: Axes, results: Results) -> None:
+    """What a linear read-out of every layer knows of the signal."""
+    styles = {"Small TF": (COLOUR["Small TF"], "-"), "Small TF, random parameters": (COLOUR["Small TF"], ":")}
+    for title, (colour, style) in styles.items():
+        if f"alignment/{title}/error" in results:
+            errors = results[f"alignment/{title}/error"]
+            axes.plot(np.arange(len(errors)), errors, color=colour, linestyle=style, label=title)
+    axes.set(title="Decoded from every layer", xlabel="layer", ylabel="relative error of the decoded signal", ylim=(0, 1.1))
+    axes.legend()
