@@ -18,7 +18,7 @@ from jaxl2o.constructions.construction import gap
 from jaxl2o.constructions.in_context import in_context_alista as transformer
 from jaxl2o.models.tabulated import tabulated
 from jaxl2o.models.transformer import Transformer
-from jaxl2o.solvers.in_context import InContextLayers, in_context_alista, in_context_start
+from jaxl2o.solvers.in_context import InContextLayers, from_logarithms, in_context_alista, in_context_start
 from jaxl2o.solvers.pseudo_inverse import (
     analytic_weights,
     newton_schulz,
@@ -306,6 +306,14 @@ def test_a_full_step_without_thresholds(size, seed):
     plain = in_context_start(STEPS, 0.0, 0.0)
     expected = np.linalg.lstsq(np.asarray(prompt.x), np.asarray(prompt.y), rcond=1e-6)[0]
     np.testing.assert_allclose(iterates("pseudo-inverse", prompt, plain)[1:], np.tile(expected, (STEPS, 1)), atol=1e-12)
+
+
+def test_logarithms_of_thresholds():
+    """Both thresholds are exponentials of what is trained, of any sign; step sizes and momenta are what is trained."""
+    free = jax.tree.map(lambda leaf: leaf - 1.0, LAYERS)
+    found = from_logarithms(free)
+    np.testing.assert_allclose(np.log([found.threshold, found.residual_threshold]), [free.threshold, free.residual_threshold])
+    chex.assert_trees_all_equal((found.step_size, found.momentum), (free.step_size, free.momentum))
 
 
 def test_the_start_of_training():

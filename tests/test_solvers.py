@@ -50,14 +50,7 @@ def momentum_layers(scale):
 
 def on_unit_columns(solver):
     """The solver on X / 3, whose nine examples have columns of about unit length: on longer ones AMP diverges."""
-
-    def shorter(prompt):
-        return prompt._replace(x=prompt.x / 3.0)
-
-    return solver._replace(
-        init=lambda prompt: solver.init(shorter(prompt)),
-        step=lambda state, prompt, layer: solver.step(state, shorter(prompt), layer),
-    )
+    return wrappers.seen_through(solver, lambda prompt: prompt._replace(x=prompt.x / 3.0))
 
 
 # solvers that serve every matrix: scale of the labels -> Solver
@@ -472,6 +465,22 @@ def test_safeguard_lets_good_steps_be(name):
     misfit = np.linalg.norm(np.asarray(PROMPT.y) - iterates(name) @ np.asarray(PROMPT.x).T, axis=1)
     assert np.all(misfit <= np.linalg.norm(PROMPT.y))
     np.testing.assert_array_equal(unroll(wrappers.safeguarded(solver), PROMPT, STEPS), unroll(solver, PROMPT, STEPS))
+
+
+@pytest.mark.parametrize("name", ["fista", "in-context-alista", "omp"])
+def test_a_solver_that_sees_the_prompt_otherwise(name):
+    """Its iterates are those of the solver on the prompt that it sees, and so is the residual, if there is one."""
+
+    def view(prompt):
+        return prompt._replace(x=2.0 * prompt.x, y=-prompt.y)
+
+    plain = SOLVERS[name](1.0)
+    seen = wrappers.seen_through(plain, view)
+    np.testing.assert_allclose(unroll(seen, PROMPT, STEPS), iterates(name, view(PROMPT)), atol=1e-12)
+    assert (seen.residual is None) == (plain.residual is None)
+    if seen.residual is not None and plain.residual is not None:
+        w = jnp.arange(D) / D
+        np.testing.assert_allclose(seen.residual(w, PROMPT), plain.residual(w, view(PROMPT)), atol=1e-12)
 
 
 def test_risk_of_the_prompt_is_what_solvers_reduce():

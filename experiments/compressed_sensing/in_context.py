@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from experiments.compressed_sensing.methods import Prior
-from jaxl2o.solvers.in_context import InContextLayers, in_context_alista, in_context_start
+from jaxl2o.solvers.in_context import InContextLayers, from_logarithms, in_context_alista, in_context_start
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.pseudo_inverse import ridge_inverse
 from jaxl2o.solvers.wrappers import safeguarded
@@ -30,8 +30,7 @@ def solver(params: InContextLayers) -> Solver:
 
     The weights are X'(XX' + s^2 I)^-1: in white units and without thresholds the first full step is LMMSE.
     """
-    positive = params._replace(threshold=jnp.exp(params.threshold), residual_threshold=jnp.exp(params.residual_threshold))
-    return safeguarded(in_context_alista(positive, ridge_inverse(NOISE_VARIANCE)))
+    return safeguarded(in_context_alista(from_logarithms(params), ridge_inverse(NOISE_VARIANCE)))
 
 
 def learned_in_context_alista(prior: Prior, depth: int) -> Learner:

@@ -20,7 +20,7 @@ from experiments.sparse_recovery import parts
 from experiments.sparse_recovery.claims import claims as claims
 from experiments.sparse_recovery.config import Config
 from experiments.sparse_recovery.figure import plot as plot
-from experiments.sparse_recovery.figure import table as table
+from experiments.sparse_recovery.rows import table as table
 
 COST = {"smoke": "20 s", "quick": "25 min"}
 PRESETS = {

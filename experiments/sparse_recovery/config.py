@@ -1,11 +1,21 @@
 """The sizes of a run, and its seeds."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from jaxl2o.checks import require
 
 SEEDS = (0, 1, 2, 3, 4, 5, 6, 7)  # matrices; training; validation; test; lengths; noise; blocks; the bound
 PARTS = ("fresh", "laws", "one", "length", "noise", "blocks", "bound")
+
+
+def check(config: Any, parts: tuple[str, ...]) -> None:
+    """Refuse counts below one, and parts that the experiment does not have."""
+    for name, value in vars(config).items():
+        if isinstance(value, int):
+            require(value >= 1, f"{name} is {value}; it must be at least 1.")
+    unknown = ", ".join(sorted(set(config.parts) - set(parts)))
+    require(not unknown and len(config.parts) > 0, f"parts are {config.parts}; choose among {', '.join(parts)}.")
 
 
 @dataclass(frozen=True)
@@ -31,11 +41,7 @@ class Config:
     fista_steps: int = 400  # of the classical solvers
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, int):
-                require(value >= 1, f"{name} is {value}; it must be at least 1.")
-        unknown = ", ".join(sorted(set(self.parts) - set(PARTS)))
-        require(not unknown and len(self.parts) > 0, f"parts are {self.parts}; choose among {', '.join(PARTS)}.")
+        check(self, PARTS)
         require("laws" not in self.parts or "fresh" in self.parts, "the part laws tests what fresh trains; ask for both.")
         require(self.sparsity <= self.d, f"sparsity is {self.sparsity}; there are only {self.d} coefficients.")
         require(self.d % 4 == 0, f"d is {self.d}; blocks of 4 must tile it.")

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jaxl2o.limits.least_squares import minimum_norm
 from jaxl2o.solvers import lista
 from jaxl2o.solvers.denoisers import bernoulli_gaussian
-from jaxl2o.solvers.in_context import InContextLayers, in_context_alista, in_context_start
+from jaxl2o.solvers.in_context import from_logarithms, in_context_alista, in_context_start
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.lista import StepLayers
 from jaxl2o.solvers.orthogonal import TistaLayers, tista
@@ -101,12 +101,7 @@ def in_context(depth: int, weights: Weights = analytic_weights) -> Method:
     """In-context ALISTA, safeguarded: a matrix that is nearly singular in float32 has an X^+ that is no use."""
     start = in_context_start(depth)
     logs = start._replace(threshold=jnp.full(depth, -5.0), residual_threshold=jnp.log(start.residual_threshold))
-    return Method(logs, lambda params: safeguarded(in_context_alista(positive(params), weights)))
-
-
-def positive(params: InContextLayers) -> InContextLayers:
-    """In-context ALISTA's layers from what is learned: both thresholds are exponentials."""
-    return params._replace(threshold=jnp.exp(params.threshold), residual_threshold=jnp.exp(params.residual_threshold))
+    return Method(logs, lambda params: safeguarded(in_context_alista(from_logarithms(params), weights)))
 
 
 def in_context_with_noise(depth: int, deviation: float) -> Method:

@@ -15,6 +15,7 @@ from experiments.sparse_recovery.methods import Method
 from jaxl2o.constructions.in_context import in_context_alista
 from jaxl2o.evaluation.curves import squared_errors
 from jaxl2o.limits.bayes_sparse import exactly_sparse
+from jaxl2o.solvers.in_context import from_logarithms
 from jaxl2o.solvers.proximal import block_ista, fista, ista
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.wrappers import with_matrix
@@ -65,7 +66,7 @@ def fresh_matrices(config: Config, run: Run, results: Results) -> dict[str, tupl
             # a while-loop goes on until the slowest signal of its group is done
             score(results, f"fresh/{title}", path, task, config.shifted if "Lasso" in title else config.test)
     with run.stage("in-context ALISTA as a Transformer"):
-        layers = methods.positive(trained["in-context ALISTA, without D"][1])
+        layers = from_logarithms(trained["in-context ALISTA, without D"][1])
         results["gap"] = gaps_at(partial(in_context_alista, d=config.d, newton_schulz_steps=20), layers, task)
     return trained
 

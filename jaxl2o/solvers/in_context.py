@@ -77,3 +77,8 @@ def in_context_start(depth: int, first: ScalarLike = 2.0, last: ScalarLike = 1.0
     """
     ones, zeros = jnp.ones(depth), jnp.zeros(depth)
     return InContextLayers(ones, zeros, zeros, jnp.linspace(first, last, depth))
+
+
+def from_logarithms(layers: InContextLayers) -> InContextLayers:
+    """The layers whose two thresholds are the exponentials of these: what is trained is free, and they stay positive."""
+    return layers._replace(threshold=jnp.exp(layers.threshold), residual_threshold=jnp.exp(layers.residual_threshold))

@@ -1,4 +1,4 @@
-"""Solver -> Solver: close over a shared matrix; refuse steps that make things worse."""
+"""Solver -> Solver: see the prompt otherwise, such as with a shared matrix; refuse steps that make things worse."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +12,16 @@ from jaxl2o import checks
 from jaxl2o.types import Params, Predict, Prompt, Solver, design_matrix, over_tasks
 
 
+def seen_through(solver: Solver, view: Callable[[Prompt], Prompt]) -> Solver:
+    """The same solver on `view(prompt)` in place of the prompt; its iterates are what they are there."""
+    residual = solver.residual
+    return solver._replace(
+        init=lambda prompt: solver.init(view(prompt)),
+        step=lambda state, prompt, layer: solver.step(state, view(prompt), layer),
+        residual=None if residual is None else lambda iterate, prompt: residual(iterate, view(prompt)),
+    )
+
+
 def with_matrix(solver: Solver, matrix: Float[Array, "n d"]) -> Solver:
     """The same solver on prompts that share one measurement matrix and bear none (`prompt.x` None).
 
@@ -19,16 +29,7 @@ def with_matrix(solver: Solver, matrix: Float[Array, "n d"]) -> Solver:
     would be copied B times.
     """
     checks.shape("matrix", matrix, (None, None))
-    residual = solver.residual
-
-    def with_x(prompt: Prompt) -> Prompt:
-        return prompt._replace(x=matrix)
-
-    return solver._replace(
-        init=lambda prompt: solver.init(with_x(prompt)),
-        step=lambda state, prompt, layer: solver.step(state, with_x(prompt), layer),
-        residual=None if residual is None else lambda iterate, prompt: residual(iterate, with_x(prompt)),
-    )
+    return seen_through(solver, lambda prompt: prompt._replace(x=matrix))
 
 
 def fits(w: Float[Array, " d"], prompt: Prompt) -> Bool[Array, ""]:

@@ -14,11 +14,11 @@ Command. python -m experiments sparse_recovery.transformers --preset quick
 """
 
 from experiments.common import Results, Run
+from experiments.sparse_recovery.rows import table as table
 from experiments.sparse_recovery.transformers import parts
 from experiments.sparse_recovery.transformers.claims import claims as claims
 from experiments.sparse_recovery.transformers.config import PARTS, Config
 from experiments.sparse_recovery.transformers.figure import plot as plot
-from experiments.sparse_recovery.transformers.figure import table as table
 
 COST = {"smoke": "60 s", "quick": "40 min", "cpu": "4 h"}
 PRESETS = {

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from experiments.sparse_recovery.config import check
 from jaxl2o.checks import require
 
-# of each training beside the seed of its repetition; then: test; penalties; fits of read-outs; random starts
-SEEDS = (0, 1, 2, 3, 4, 5, 6, 7, 8)
-TRAINING, TEST, PENALTY, FIT, RANDOM = SEEDS[:5], SEEDS[5], SEEDS[6], SEEDS[7], SEEDS[8]
+# of the repetitions: their trainings, the solvers' trainings on, their test signals; then fits of read-outs, and random starts
+TRAINING, LONGER, TEST = (0, 1, 2, 3, 4), (1, 2, 3, 4, 5), (50, 51, 52, 53, 54)
+FIT, RANDOM = 7, 8
+SEEDS = (*sorted({*TRAINING, *LONGER}), FIT, RANDOM, *TEST)
 PARTS = ("theorem", "random", "support", "shapes")
 
 
@@ -39,11 +41,7 @@ class Config:
     fitted: int = 20_000  # signals on which read-outs are fitted
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, int):
-                require(value >= 1, f"{name} is {value}; it must be at least 1.")
-        unknown = ", ".join(sorted(set(self.parts) - set(PARTS)))
-        require(not unknown and len(self.parts) > 0, f"parts are {self.parts}; choose among {', '.join(PARTS)}.")
+        check(self, PARTS)
         most = len(TRAINING)
         require(self.repetitions <= most, f"repetitions is {self.repetitions}; there are seeds for {most}.")
         least = min((self.d, *self.supports))

@@ -1,4 +1,4 @@
-"""The figure and the table of the Transformers, from results alone."""
+"""The figure of the Transformers, from results alone."""
 
 from collections.abc import Callable
 
@@ -6,42 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.table import Table
 
 from experiments.common import Results
 from experiments.figures import COLOURS
+from experiments.sparse_recovery.rows import colour_of, titles
 from experiments.sparse_recovery.transformers.claims import MEDIAN, RIVAL, last, repetitions
 
-COLOUR = {
-    "LISTA-VM": COLOURS["trained"],
-    "LISTA-VM with momentum": COLOURS["solver"],
-    "Transformer": COLOURS["transformer"],
-    "Small TF": COLOURS["accent"],
-    "FISTA": COLOURS["classical"],
-}
 SHOWN = ("LISTA-VM, trained on", "LISTA-VM with momentum, trained on", "Transformer, filled", "Transformer")
-
-
-def colour_of(title: str) -> str:
-    """A method's colour, whatever is said after its name."""
-    return COLOUR[title.partition(",")[0]]
-
-
-def titles(results: Results, part: str) -> list[str]:
-    """The rows of a part, in the order of the run."""
-    return [key[len(part) + 1 : -5] for key in results if key.startswith(f"{part}/") and key.endswith("/mean")]
-
-
-def table(results: Results) -> Table:
-    """Relative errors after all layers: mean and interval, median, 90 % and 99.9 % quantiles, largest."""
-    shown = Table("part", "method", "mean", "95 %", "median", "90 %", "99.9 %", "largest")
-    parts = dict.fromkeys(key.partition("/")[0] for key in results if key.endswith("/mean"))
-    for part in parts:
-        for title in titles(results, part):
-            mean, low, high = (row[-1] for row in results[f"{part}/{title}/mean"])
-            quantiles = [f"{row[-1]:.3g}" for row in results[f"{part}/{title}/quantiles"]]
-            shown.add_row(part, title, f"{mean:.4g}", f"{low:.3g} … {high:.3g}", *quantiles)
-    return shown
 
 
 def plot(results: Results) -> Figure:
@@ -110,11 +81,11 @@ def beyond(axes: Axes, results: Results) -> None:
 def training(axes: Axes, results: Results) -> None:
     """The loss of Small TF; the inset has its error by the number of measurements."""
     losses = results["random/loss"]
-    axes.plot(np.linspace(0, 1, len(losses)), losses, color=COLOUR["Small TF"])
+    axes.plot(np.linspace(0, 1, len(losses)), losses, color=colour_of("Small TF"))
     axes.set(title="Small TF from a random start", xlabel="share of the training", ylabel="loss over all prefixes")
     inset = axes.inset_axes((0.55, 0.55, 0.42, 0.4))
     lengths = results["random/by length"]
-    inset.plot(np.arange(len(lengths)), lengths, color=COLOUR["Small TF"])
+    inset.plot(np.arange(len(lengths)), lengths, color=colour_of("Small TF"))
     inset.set(ylim=(0, 1.1))
     inset.set_title("relative error by measurements", fontsize=8)
 
@@ -146,7 +117,7 @@ def by_shape(axes: Axes, results: Results) -> None:
     rows = titles(results, "shapes")
     means = np.array([results[f"shapes/{title}/mean"][:, -1] for title in rows])
     places = np.arange(len(rows))[::-1]
-    axes.barh(places, means[:, 0], 0.7, color=COLOUR["Small TF"], xerr=np.abs(means[:, 1:] - means[:, :1]).T)
+    axes.barh(places, means[:, 0], 0.7, color=colour_of("Small TF"), xerr=np.abs(means[:, 1:] - means[:, :1]).T)
     axes.set_yticks(places, rows)
     axes.set(title="A small Small TF: heads and read-outs", xlabel="mean relative error")
 
@@ -164,7 +135,7 @@ def heat(axes: Axes, results: Results, title: str) -> None:
 
 def decoded(axes: Axes, results: Results) -> None:
     """What a linear read-out of every layer knows of the signal."""
-    styles = {"Small TF": (COLOUR["Small TF"], "-"), "Small TF, random parameters": (COLOUR["Small TF"], ":")}
+    styles = {"Small TF": (colour_of("Small TF"), "-"), "Small TF, random parameters": (colour_of("Small TF"), ":")}
     for title, (colour, style) in styles.items():
         if f"alignment/{title}/error" in results:
             errors = results[f"alignment/{title}/error"]

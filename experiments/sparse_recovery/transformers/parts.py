@@ -12,25 +12,25 @@ from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.measuring import classical, fit, folder_of, gaps_at, path_of, recipe_of, score
 from experiments.sparse_recovery.methods import Method, Path
 from experiments.sparse_recovery.transformers import networks
-from experiments.sparse_recovery.transformers.config import FIT, RANDOM, TEST, TRAINING, Config
+from experiments.sparse_recovery.transformers.config import FIT, LONGER, RANDOM, TEST, TRAINING, Config
 from experiments.sparse_recovery.transformers.networks import Network
 from jaxl2o.evaluation.alignment import alignment, decode, observe, read_outs
 from jaxl2o.evaluation.curves import squared_errors
 from jaxl2o.solvers.proximal import fista, ista
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.varying import known_support
-from jaxl2o.solvers.wrappers import safeguarded
+from jaxl2o.solvers.wrappers import safeguarded, seen_through
 from jaxl2o.tasks.shift import at_length
 from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.training import metrics
 from jaxl2o.training.accounting import steps_in_the_time_of
-from jaxl2o.types import Params, Prompt, ScalarLike, Solver, Task, design_matrix
+from jaxl2o.types import Params, ScalarLike, Solver, Task, design_matrix
 
 GENTLER = 3.0  # by what a solver's rate is divided where it is trained on
 QUERIES = 32  # of a prompt, where labels are scored
 PENALTY = 1e-4  # of the read-outs that are fitted
 CLASSICAL_STEPS = 400
-UNBOUNDED = 1e4  # mask constant above every score that the clip allows
+EXACT_BOUND = 1e4  # mask constant above every score that the clip allows
 Inside = Bool[Array, " d"]
 
 
@@ -62,7 +62,7 @@ def theorem(config: Config, run: Run, results: Results) -> None:
         for title, (method, begun) in starts.items():
             longer = steps_in_the_time_of(folder, folder_of(run, f"{title} {number}"))
             recipe = recipe_of(method, task, config.solver_batch, longer, GENTLER)
-            trained = fit(run, f"{title} {number} trained on", recipe, begun, longer, seed + 1)
+            trained = fit(run, f"{title} {number} trained on", recipe, begun, longer, LONGER[number])
             paths[f"{title}, trained on"] = path_of(method, trained)
             steps.append(longer)
             if method is plain:
@@ -73,10 +73,10 @@ def theorem(config: Config, run: Run, results: Results) -> None:
         for title, path in paths.items():
             with run.stage(f"theorem {number}: {title}"):
                 # every repetition has test signals of its own, the same for all methods
-                score(results, f"theorem {number}/{title}", path, task, config.test, seed=10 * TEST + number)
+                score(results, f"theorem {number}/{title}", path, task, config.test, seed=TEST[number])
         if number == 0:
             layers = methods.momentum_layers(starts["LISTA-VM with momentum"][1])
-            results["gap"] = gaps_at(partial(networks.theorem, n=config.n, bound=UNBOUNDED), layers, task)
+            results["gap"] = gaps_at(partial(networks.theorem, n=config.n, bound=EXACT_BOUND), layers, task)
             repeated(config, run, results, task, network, params, starts)
             solvers = {title: paths[title] for title in ("LISTA-VM", "LISTA-VM with momentum")}
             for title in ("Transformer, filled", "Transformer"):
@@ -122,14 +122,14 @@ def repeated(
     paths["Transformer"] = answers(*networks.deeper(network, params, extra))
     for title, path in paths.items():
         with run.stage(f"the last layer repeated: {title}"):
-            score(results, f"repeated/{title}", path, task, config.test, seed=10 * TEST)
+            score(results, f"repeated/{title}", path, task, config.test, seed=TEST[0])
 
 
 def aligned(config: Config, run: Run, results: Results, title: str, estimates: Path, solvers: dict[str, Path]) -> None:
     """Whose errors the errors of a network's own iterates are like."""
     with run.stage(f"alignment: {title}"):
         for name, path in solvers.items():
-            seen = observe(estimates, path, task_of(config), jax.random.key(10 * TEST), max(1, config.test // 4))
+            seen = observe(estimates, path, task_of(config), jax.random.key(TEST[0]), max(1, config.test // 4))
             results[f"alignment/{title}/{name}"] = alignment(*seen).cosine.astype(np.float32)
 
 
@@ -142,7 +142,7 @@ def probed(
         seen = observe(represent, lambda prompt: jnp.zeros((1, config.d)), task, jax.random.key(FIT), config.fitted)
         read_out = read_outs(seen.features, seen.solutions, PENALTY)
         for name, path in solvers.items():
-            test = observe(represent, path, task, jax.random.key(10 * TEST), max(1, config.test // 4))
+            test = observe(represent, path, task, jax.random.key(TEST[0]), max(1, config.test // 4))
             found = alignment(decode(read_out, test.features), test.iterates, test.solutions)
             results[f"alignment/{title}/{name}"] = found.cosine.astype(np.float32)
             results[f"alignment/{title}/error"] = found.error  # the same beside every solver
@@ -157,11 +157,13 @@ def random(config: Config, run: Run, results: Results) -> None:
     losses = [line["loss"] for line in metrics.read(folder_of(run, "Small TF") / "metrics.jsonl")]
     results["random/loss"] = np.array([part.mean() for part in np.array_split(np.array(losses), min(100, len(losses)))])
     with run.stage("Small TF, tested"):
-        score(results, "random/Small TF", path_of_bare(network, params), many, config.test, seed=10 * TEST)
+        score(results, "random/Small TF", path_of_bare(network, params), many, config.test, seed=TEST[0])
         rows = []
         for length in range(config.n + 1):
             shorter = at_length(many, length)
-            errors, sizes = squared_errors(path_of_bare(network, params), shorter, jax.random.key(TEST), config.test // 4 + 1)
+            errors, sizes = squared_errors(
+                path_of_bare(network, params), shorter, jax.random.key(TEST[0]), config.test // 4 + 1
+            )
             rows.append(float(errors[:, -1].mean() / sizes.mean()))
         results["random/by length"] = np.array(rows)
     solvers = {"ISTA": lambda prompt: unroll(ista(0.05), prompt, config.depth)}
@@ -189,7 +191,7 @@ def support(config: Config, run: Run, results: Results) -> None:
         paths["FISTA"] = classical(fista, task, CLASSICAL_STEPS, config.test // 10 + 1)
         for title, path in paths.items():
             with run.stage(f"first {size} coordinates: {title}"):
-                score(results, f"support {size}/{title}", path, task, config.test, seed=10 * TEST)
+                score(results, f"support {size}/{title}", path, task, config.test, seed=TEST[0])
 
 
 def told(method: Method, inside: Inside) -> Method:
@@ -199,15 +201,7 @@ def told(method: Method, inside: Inside) -> Method:
 
 def within(inside: Inside, penalty: ScalarLike) -> Solver:
     """FISTA that is told where the signal lives: the other columns of X are zero."""
-    solver = fista(penalty)
-
-    def restricted(prompt: Prompt) -> Prompt:
-        return prompt._replace(x=jnp.where(inside, design_matrix(prompt), 0.0))
-
-    return solver._replace(
-        init=lambda prompt: solver.init(restricted(prompt)),
-        step=lambda state, prompt, layer: solver.step(state, restricted(prompt), layer),
-    )
+    return seen_through(fista(penalty), lambda prompt: prompt._replace(x=jnp.where(inside, design_matrix(prompt), 0.0)))
 
 
 def shapes(config: Config, run: Run, results: Results) -> None:
@@ -219,4 +213,4 @@ def shapes(config: Config, run: Run, results: Results) -> None:
         recipe = networks.on_prefixes(network, one, config, config.small_rate, config.small_steps)
         params = fit(run, title, recipe, network.params, config.small_steps, RANDOM)
         with run.stage(f"shapes: {title}"):
-            score(results, f"shapes/{title}", path_of_bare(network, params), many, config.test // 4 + 1, seed=10 * TEST)
+            score(results, f"shapes/{title}", path_of_bare(network, params), many, config.test // 4 + 1, seed=TEST[0])
