@@ -27,11 +27,11 @@ from experiments.l2o_benchmark.claims import claims as claims
 from experiments.l2o_benchmark.figure import ORACLE, decibels, own_decibels
 from experiments.l2o_benchmark.figure import plot as plot
 from experiments.l2o_benchmark.figure import table as table
-from experiments.l2o_benchmark.methods import METHODS, PLAN, Method, learner_of
+from experiments.l2o_benchmark.methods import METHODS, PLAN, Method, learner_of, loss_of
 from experiments.l2o_benchmark.problems import SEEDS, SETTINGS, Problem, oracle_errors, problem_of
 from jaxl2o.checks import require
 from jaxl2o.evaluation.curves import curve, squared_errors
-from jaxl2o.training import losses, metrics
+from jaxl2o.training import metrics
 from jaxl2o.training.guard import guarded
 from jaxl2o.training.loop import Chunk, Recipe, start
 from jaxl2o.training.parallel import devices_for
@@ -49,10 +49,10 @@ class Config:
     settings: tuple[str, ...] = ("40 dB", "20 dB", "noiseless", "1000 at 40 dB", "Open-L2O")
     depth: int = 16  # steps of every method
     batch: int = 256  # signals a training step
-    short: int = 485  # training steps of ALISTA where its published budget is met, and of TISTA
+    short: int = 485  # training steps of ALISTA where its published budget is met, and of TISTA and HyperLISTA
     long: int = 2000  # of ALISTA trained on, and of AGLISTA
-    adaptive: int = 5000  # of NA-ALISTA
-    matrices: int = 4000  # of LISTA-CP and LISTA-CPSS
+    adaptive: int = 10_000  # of NA-ALISTA
+    matrices: int = 4000  # of LISTA-CP, LISTA-CPSS and LAMP
     validation: int = 2048  # signals
     test: int = 10_000  # signals
 
@@ -68,7 +68,7 @@ class Config:
 PRESETS = {
     "smoke": Config(("small",), depth=2, batch=16, short=2, long=2, adaptive=2, matrices=2, validation=16, test=32),
     "quick": Config(),
-    "cpu": Config(long=5000, adaptive=10_000, matrices=20_000),
+    "cpu": Config(long=5000, adaptive=40_000, matrices=20_000),
 }
 
 
@@ -122,7 +122,7 @@ def trained(
     recipe = Recipe(
         learner.predict,
         lambda step: problem.task,
-        losses.log_mean_relative(),
+        loss_of(method, n_steps),
         guarded(optimizer, 10.0),
         config.batch,
         devices=devices_for(config.batch),

@@ -21,7 +21,9 @@ COLOUR = {
     "ALISTA, 485 steps": COLOURS["solver"],
     "ALISTA": COLOURS["solver"],
     "AGLISTA": COLOURS["accent"],
+    "HyperLISTA": COLOURS["accent"],
     "NA-ALISTA": COLOURS["transformer"],
+    "LAMP": COLOURS["trained"],
     "LISTA-CP": COLOURS["trained"],
     "LISTA-CPSS": COLOURS["trained"],
 }

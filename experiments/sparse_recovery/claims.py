@@ -70,10 +70,35 @@ def of_fresh_matrices(results: Results) -> list[Claim]:
             n=count,
             seeds=SEEDS,
         ),
+        error(
+            results,
+            "branches-fresh-n10",
+            f"{FLAGSHIP}, branches",
+            "in-context ALISTA in d + 1 branches, the simplest answer: relative error",
+            0.02,
+        ),
+        halting(results),
         rate(results, "ista", slow, "ISTA: exponent of the median error by step", power=True),
         rate(results, "lista-vm", "fresh/LISTA-VM", "LISTA-VM: factor of the median error a step", power=False),
         rate(results, "in-context-alista", FLAGSHIP, "in-context ALISTA: factor of the median error a step", power=False),
     ]
+
+
+def halting(results: Results) -> Claim:
+    """How many steps are taken on average, and what that costs."""
+    whole = next(key[: -len(", halted/mean")] for key in results if key.endswith(", halted/mean"))
+    steps, depth = results["halting/steps"], results[f"{whole}/mean"].shape[1] - 1
+    text = f"steps taken on average of {depth}; relative error {last(results, f'{whole}, halted'):.4f}, not halted "
+    return claim(
+        "sparse/halting-steps",
+        text + f"{last(results, whole):.4f}; half of the signals take at most {np.median(steps):.0f}",
+        float(steps.mean()),
+        "<=",
+        float(depth),
+        n=steps.size,
+        seeds=SEEDS,
+        interval=tuple(steps.mean() + 1.96 * steps.std() / np.sqrt(steps.size) * np.array([-1.0, 1.0])),
+    )
 
 
 def rate(results: Results, id: str, key: str, text: str, power: bool) -> Claim:

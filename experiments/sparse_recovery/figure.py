@@ -9,7 +9,13 @@ from experiments.common import Results
 from experiments.figures import COLOURS, label_ends
 from experiments.sparse_recovery.rows import colour_of, titles
 
-LEARNED = ("LISTA-VM", "LISTA-VM with momentum", "in-context ALISTA")  # whose parameters meet other laws
+# whose parameters meet other laws
+LEARNED = (
+    "LISTA-VM",
+    "LISTA-VM with momentum",
+    "in-context ALISTA",
+    "in-context ALISTA, branches",
+)  # whose parameters meet other laws
 
 
 def plot(results: Results) -> Figure:
@@ -31,9 +37,10 @@ def by_step(axes: Axes, results: Results) -> None:
     depth = max(results[f"fresh/{title}/quantiles"].shape[1] for title in titles(results, "fresh") if "steps" in title) - 1
     for title in titles(results, "fresh"):
         medians = results[f"fresh/{title}/quantiles"][0]
-        if len(medians) < 2 or title.startswith("LISTA-VM,"):
+        if len(medians) < 2 or title.startswith("LISTA-VM,") or title.endswith("halted"):
             continue
-        axes.plot(np.arange(1, len(medians)), medians[1:], color=colour_of(title), linestyle="--" if "," in title else "-")
+        style = "--" if "," in title and not title.endswith("branches") else "-"
+        axes.plot(np.arange(1, len(medians)), medians[1:], color=colour_of(title), linestyle=style)
         ends[title] = (float(medians[-1]), colour_of(title))
     axes.set(title="A new matrix for every signal", xlabel="step", ylabel="median relative error", xscale="log", yscale="log")
     axes.set_xlim(1, depth)
@@ -61,7 +68,7 @@ def by_law(axes: Axes, results: Results) -> None:
     places = np.arange(len(laws))[::-1]
     for i, title in enumerate(LEARNED):
         means = np.array([results[f"shift/{law}/{title}/mean"][:, -1] for law in laws])
-        axes.barh(places + 0.27 - 0.27 * i, means[:, 0], 0.25, color=colour_of(title), label=title)
+        axes.barh(places + 0.3 - 0.2 * i, means[:, 0], 0.18, color=colour_of(title), label=title)
     axes.set(title="Laws that were not trained on", xlabel="mean relative error; bars end at 1.2", xlim=(0, 1.2))
     axes.set_yticks(places, laws)
     axes.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0))

@@ -8,8 +8,9 @@ from jaxtyping import Array, Float
 
 from jaxl2o.limits.least_squares import minimum_norm
 from jaxl2o.solvers import lista
+from jaxl2o.solvers.branching import branched, none_or_one
 from jaxl2o.solvers.denoisers import bernoulli_gaussian
-from jaxl2o.solvers.in_context import from_logarithms, in_context_alista, in_context_start
+from jaxl2o.solvers.in_context import InContextLayers, from_logarithms, in_context_alista, in_context_start
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.lista import StepLayers
 from jaxl2o.solvers.orthogonal import TistaLayers, tista
@@ -126,6 +127,12 @@ def tista_known(d: int, n: int, sparsity: int, depth: int, deviation: float) -> 
     """TISTA, which knows the law of the signals; steps of size d / n at first."""
     start = TistaLayers(jnp.full(depth, d / n))
     return Method(start, lambda params: tista(params, bernoulli_gaussian(sparsity / d), deviation**2))
+
+
+def branches(params: InContextLayers, d: int, weights: Weights = analytic_weights) -> Solver:
+    """In-context ALISTA with these parameters in d + 1 branches, each but one told of a coordinate that it need not shrink."""
+    layers = from_logarithms(params)
+    return branched(lambda free: safeguarded(in_context_alista(layers, weights, free)), none_or_one(d))
 
 
 # (the matrix, depth) -> a method for that matrix; on other prompts it answers by weights that are not theirs

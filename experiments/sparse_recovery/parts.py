@@ -10,13 +10,25 @@ from experiments.common import Results, Run
 from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.bound import checks
 from experiments.sparse_recovery.config import SEEDS, Config
-from experiments.sparse_recovery.measuring import classical, converged_lasso, gaps_at, path_of, score, task_of, train
+from experiments.sparse_recovery.in_context import halting, in_branches
+from experiments.sparse_recovery.measuring import (
+    classical,
+    converged_lasso,
+    gaps_at,
+    path_of,
+    score,
+    task_of,
+    train,
+    train_by_stages,
+)
 from experiments.sparse_recovery.methods import Method
 from jaxl2o.constructions.in_context import in_context_alista
 from jaxl2o.evaluation.curves import squared_errors
 from jaxl2o.limits.bayes_sparse import exactly_sparse
+from jaxl2o.solvers.greedy import omp
 from jaxl2o.solvers.in_context import from_logarithms
 from jaxl2o.solvers.proximal import block_ista, fista, ista
+from jaxl2o.solvers.pseudo_inverse import relative_ridge, ridge_inverse
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.wrappers import with_matrix
 from jaxl2o.tasks import covariates
@@ -45,12 +57,17 @@ def fresh_matrices(config: Config, run: Run, results: Results) -> dict[str, tupl
         "in-context ALISTA": methods.in_context(depth),
         "in-context ALISTA, without D": methods.without_leverages(depth),
         f"in-context ALISTA, {config.deeper} steps": methods.in_context(config.deeper),
+        f"in-context ALISTA, {2 * depth} steps": methods.in_context(2 * depth),
         "TISTA, prior known": methods.tista_known(d, n, config.sparsity, depth, 0.0),
     }
     trained = {title: (method, train(config, run, title, method, task)) for title, method in learnable.items()}
+    staged = learnable["LISTA-VM"]
+    trained["LISTA-VM, stage by stage"] = staged, train_by_stages(config, run, "LISTA-VM, stage by stage", staged, task)
     paths = {title: path_of(method, params) for title, (method, params) in trained.items()}
     bare = trained["LISTA-VM"][1]
     paths["LISTA-VM, no safeguard"] = lambda prompt: unroll(methods.bare_varying(bare), prompt, depth)
+    paths["in-context ALISTA, branches"] = in_branches(config, trained["in-context ALISTA"][1])
+    paths["OMP, sparsity known"] = lambda prompt: unroll(omp(), prompt, config.sparsity)
     with run.stage("penalties of the classical solvers"):
         for title, make, n_steps in (
             ("ISTA", ista, depth),
@@ -65,6 +82,8 @@ def fresh_matrices(config: Config, run: Run, results: Results) -> dict[str, tupl
         with run.stage(f"fresh matrices: {title}"):
             # a while-loop goes on until the slowest signal of its group is done
             score(results, f"fresh/{title}", path, task, config.shifted if "Lasso" in title else config.test)
+    deepest = f"in-context ALISTA, {2 * depth} steps"
+    halting(config, run, results, deepest, *trained[deepest])
     with run.stage("in-context ALISTA as a Transformer"):
         layers = from_logarithms(trained["in-context ALISTA, without D"][1])
         results["gap"] = gaps_at(partial(in_context_alista, d=config.d, newton_schulz_steps=20), layers, task)
@@ -83,10 +102,12 @@ def other_laws(config: Config, run: Run, trained: dict[str, tuple[Method, Params
         "heavy tails": task_of(config, covariates.heavy_tailed(3.0)),
         **{f"{s} non-zero": task_of(config, sparsity=s) for s in SPARSITIES if s <= config.d},
     }
+    paths = {title: path_of(*trained[title]) for title in ("LISTA-VM", "LISTA-VM with momentum", "in-context ALISTA")}
+    paths["in-context ALISTA, branches"] = in_branches(config, trained["in-context ALISTA"][1])
     for law, task in shifts.items():
         with run.stage(f"shifted: {law}"):
-            for title in ("LISTA-VM", "LISTA-VM with momentum", "in-context ALISTA"):
-                score(results, f"shift/{law}/{title}", path_of(*trained[title]), task, config.shifted)
+            for title, path in paths.items():
+                score(results, f"shift/{law}/{title}", path, task, config.shifted)
 
 
 def one_matrix(config: Config, run: Run, results: Results) -> None:
@@ -119,9 +140,9 @@ def any_length(config: Config, run: Run, results: Results) -> None:
     longest, farthest = task_of(config, n=config.longest), task_of(config, n=2 * config.longest)
     task = random_length(longest, 1)
     learnable = {"LISTA-VM": methods.varying(config.d, config.depth), "in-context ALISTA": methods.of_any_length(config.depth)}
-    paths = {
-        title: path_of(method, train(config, run, f"any length, {title}", method, task)) for title, method in learnable.items()
-    }
+    trained = {title: train(config, run, f"any length, {title}", method, task) for title, method in learnable.items()}
+    paths = {title: path_of(learnable[title], params) for title, params in trained.items()}
+    paths["in-context ALISTA, branches"] = in_branches(config, trained["in-context ALISTA"], relative_ridge(methods.RIDGE))
     paths["FISTA"] = classical(fista, at_length(longest, config.n), config.fista_steps, config.validation)
     paths["minimum norm"] = methods.shortest
     bayes = exactly_sparse(config.d, config.sparsity, 0.0)
@@ -149,7 +170,10 @@ def noisy(config: Config, run: Run, results: Results) -> None:
         "in-context ALISTA, ridge": methods.in_context_with_noise(config.depth, config.noise),
         "TISTA, prior known": methods.tista_known(config.d, config.n, config.sparsity, config.depth, config.noise),
     }
-    paths = {title: path_of(method, train(config, run, f"noise, {title}", method, task)) for title, method in learnable.items()}
+    trained = {title: train(config, run, f"noise, {title}", method, task) for title, method in learnable.items()}
+    paths = {title: path_of(learnable[title], params) for title, params in trained.items()}
+    ridge = ridge_inverse(config.noise**2)
+    paths["in-context ALISTA, ridge, branches"] = in_branches(config, trained["in-context ALISTA, ridge"], ridge)
     paths["FISTA"] = classical(fista, task, config.fista_steps, config.validation)
     bayes = exactly_sparse(config.d, config.sparsity, config.noise)
     paths["Bayes"] = lambda prompt: bayes(prompt)[None]

@@ -9,6 +9,8 @@ COLOUR = {
     "LISTA-VM": COLOURS["trained"],
     "LISTA-VM with momentum": COLOURS["solver"],
     "in-context ALISTA": COLOURS["transformer"],
+    "in-context ALISTA, branches": COLOURS["sky"],
+    "in-context ALISTA, ridge, branches": COLOURS["sky"],
     "Transformer": COLOURS["transformer"],
     "Small TF": COLOURS["accent"],
     "Ada-LISTA": COLOURS["accent"],
@@ -17,13 +19,14 @@ COLOUR = {
     "ISTA": COLOURS["classical"],
     "FISTA": COLOURS["classical"],
     "Lasso": COLOURS["classical"],
+    "OMP": COLOURS["classical"],
     "minimum norm": COLOURS["ink"],
 }
 
 
 def colour_of(title: str) -> str:
-    """A method's colour, whatever is said after its name."""
-    return COLOUR[title.partition(",")[0]]
+    """A method's colour: its own, or that of its name before the comma."""
+    return COLOUR.get(title) or COLOUR[title.partition(",")[0]]
 
 
 def titles(results: Results, part: str) -> list[str]:

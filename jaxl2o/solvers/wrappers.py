@@ -1,15 +1,15 @@
-"""Solver -> Solver: see the prompt otherwise, such as with a shared matrix; refuse steps that make things worse."""
+"""Solver -> Solver: see the prompt otherwise, such as with a shared matrix; refuse steps that make things worse; halt early."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxl2o import checks
-from jaxl2o.types import Params, Predict, Prompt, Solver, design_matrix, over_tasks
+from jaxl2o.types import Params, Predict, Prompt, ScalarLike, Solver, design_matrix, over_tasks
 
 
 def seen_through(solver: Solver, view: Callable[[Prompt], Prompt]) -> Solver:
@@ -30,6 +30,12 @@ def with_matrix(solver: Solver, matrix: Float[Array, "n d"]) -> Solver:
     """
     checks.shape("matrix", matrix, (None, None))
     return seen_through(solver, lambda prompt: prompt._replace(x=matrix))
+
+
+def misfit(w: Float[Array, " d"], prompt: Prompt) -> Float[Array, ""]:
+    """|y - X w|^2 / |y|^2, and |X w|^2 where y is zero."""
+    error, size = prompt.y - design_matrix(prompt) @ w, prompt.y @ prompt.y
+    return error @ error / jnp.where(size > 0.0, size, 1.0)
 
 
 def fits(w: Float[Array, " d"], prompt: Prompt) -> Bool[Array, ""]:
@@ -73,3 +79,28 @@ def safeguarded_answers(predict: Callable[[Params, Prompt], Array]) -> Predict:
         return jax.vmap(kept)(over_tasks(predict)(params, prompts), prompts)
 
     return Predict(one, many)
+
+
+class Halted(NamedTuple):
+    """state: the solver's own; taken: how many steps were taken."""
+
+    state: Any
+    taken: Int[Array, ""]
+
+
+def halted(solver: Solver, tolerance: ScalarLike) -> Solver:
+    """The same solver until its `misfit` is at most `tolerance`; from then on the state stays as it is.
+
+    Signals differ in how many steps they need. `unroll(..., keep=lambda state: state.taken)` says how many each took.
+    """
+    checks.nonnegative("tolerance", tolerance)
+
+    def init(prompt: Prompt) -> Halted:
+        return Halted(solver.init(prompt), jnp.zeros((), dtype=int))
+
+    def step(state: Halted, prompt: Prompt, layer: Any) -> Halted:
+        going = misfit(solver.iterate(state.state), prompt) > tolerance
+        further = Halted(solver.step(state.state, prompt, layer), state.taken + 1)
+        return jax.tree.map(lambda new, old: jnp.where(going, new, old), further, state)
+
+    return solver._replace(init=init, step=step, iterate=lambda state: solver.iterate(state.state))
