@@ -340,6 +340,19 @@ def test_fewer_dimensions(m):
         assert m == 0 or not np.any(np.asarray(prompt.x_query)[:, k:])
 
 
+@pytest.mark.parametrize("sparsity", [0, 2, D])
+def test_supports_of_a_curriculum(sparsity):
+    """The first k coordinates, k traced: the signal is that of the same support given, and all of a smaller one is not zero."""
+    key = jax.random.key(6)
+    grown = jax.jit(lambda k: sparse.exactly(D, sparsity, jnp.arange(D) < k)(key))
+    for k in range(D + 1):
+        beta, inside = np.asarray(grown(k)), np.arange(D) < k
+        assert np.count_nonzero(beta) == min(k, sparsity)
+        assert not np.any(beta[~inside])
+        if k >= sparsity:
+            np.testing.assert_array_equal(beta, sparse.exactly(D, sparsity, jnp.asarray(inside))(key))
+
+
 @pytest.mark.parametrize("name", ["exactly", "blocks"])
 def test_signal_and_matrix_are_independent(name):
     """E x_ij beta_j = 0 and E x_ij^2 beta_j^2 = E x_ij^2 E beta_j^2."""

@@ -20,10 +20,13 @@ Noise = Callable[[Key, Float[Array, " n"]], Float[Array, " n"]]
 
 
 def exactly(d: int, sparsity: int, support: Bool[Array, " d"] | None = None) -> Signal:
-    """beta has exactly `sparsity` entries from N(0, 1), at places uniform among `support` (by default all d)."""
-    if support is not None:
-        checks.shape("support", support, (d,))
-    allowed = d if support is None else int(jnp.sum(support))
+    """beta has exactly `sparsity` entries from N(0, 1), at places uniform among `support` (by default all d).
+
+    A support that is traced, as in a curriculum, may be smaller: then all of it is not zero.
+    """
+    inside = jnp.ones(d, dtype=bool) if support is None else support
+    checks.shape("support", inside, (d,))
+    allowed = int(jnp.sum(inside)) if checks.concrete(inside) else d
     checks.require(
         0 <= sparsity <= allowed,
         f"sparsity is {sparsity}, but {allowed} coordinates may be non-zero; ask for 0 to {allowed}.",
@@ -31,10 +34,8 @@ def exactly(d: int, sparsity: int, support: Bool[Array, " d"] | None = None) -> 
 
     def sample(key: Key) -> Float[Array, " d"]:
         key_value, key_place = jax.random.split(key)
-        lottery = jax.random.uniform(key_place, (d,))
-        if support is not None:
-            lottery = jnp.where(support, lottery, 2.0)
-        drawn = jnp.argsort(jnp.argsort(lottery)) < sparsity
+        lottery = jnp.where(inside, jax.random.uniform(key_place, (d,)), 2.0)
+        drawn = inside & (jnp.argsort(jnp.argsort(lottery)) < sparsity)
         return jnp.where(drawn, jax.random.normal(key_value, (d,)), 0.0)
 
     return sample

@@ -15,10 +15,12 @@ Command. python -m experiments sparse_recovery.transformers --preset quick
 
 from experiments.common import Results, Run
 from experiments.sparse_recovery.rows import table as table
-from experiments.sparse_recovery.transformers import parts
 from experiments.sparse_recovery.transformers.claims import claims as claims
 from experiments.sparse_recovery.transformers.config import PARTS, Config
 from experiments.sparse_recovery.transformers.figure import plot as plot
+from experiments.sparse_recovery.transformers.laws import structure, support
+from experiments.sparse_recovery.transformers.random_start import random, shapes
+from experiments.sparse_recovery.transformers.theorem import theorem
 
 COST = {"smoke": "60 s", "quick": "40 min", "cpu": "4 h"}
 PRESETS = {
@@ -37,15 +39,15 @@ PRESETS = {
         test=32,
         fitted=64,
     ),
-    "quick": Config(parts=("theorem", "support", "shapes")),
-    "cpu": Config(steps=6000, solver_steps=6000, random_steps=12_000, support_steps=1000, small_steps=10_000, test=100_000),
+    "quick": Config(networks=("Small TF",)),
+    "cpu": Config(steps=6000, solver_steps=6000, support_steps=1000, small_steps=10_000, test=100_000),
 }
 
 
 def run(config: Config, run: Run) -> Results:
     """All parts that the config asks for."""
     results: Results = {}
-    for name, part in zip(PARTS, (parts.theorem, parts.random, parts.support, parts.shapes), strict=True):
+    for name, part in zip(PARTS, (theorem, random, support, structure, shapes), strict=True):
         if name in config.parts:
             part(config, run, results)
     return results
