@@ -129,13 +129,14 @@ def tista_of(problem: Problem, depth: int, params: TistaLayers) -> Solver:
 
 
 def hyper_start(problem: Problem, depth: int) -> Float[Array, "2"]:
-    """Of HyperLISTA's three numbers the two that have gradients: the threshold's as a logarithm, and the momentum's."""
-    return jnp.asarray([jnp.log(1.5 / problem.setting.d), 0.0])
+    """Of HyperLISTA's three numbers the two that have gradients, as logarithms: the threshold's and the momentum's."""
+    return jnp.log(jnp.asarray([4.0, 1.5]) / problem.setting.d)
 
 
 def hyper_of(problem: Problem, depth: int, params: Float[Array, "2"]) -> Solver:
-    """HyperLISTA: the same numbers at every step, the support's not learned, since what it selects has no gradient."""
-    layers = HyperLayers(jnp.exp(params[0]), params[1], jnp.asarray(SELECTED))
+    """HyperLISTA: the same numbers at every step. The third is not learned, since what it selects has no gradient."""
+    threshold, momentum = jnp.exp(params)
+    layers = HyperLayers(threshold, momentum, jnp.asarray(SELECTED))
     return adaptive.hyperlista(problem.weight, problem.inverse, jax.tree.map(lambda leaf: tied(leaf, depth), layers))
 
 
@@ -163,8 +164,8 @@ METHODS = {
     "ALISTA": Method(scalars, alista_of, "long", ending=0.5),
     "AGLISTA": Method(aglista_start, aglista_of, "long", ending=0.5),
     "HyperLISTA": Method(hyper_start, hyper_of, "short"),
-    "NA-ALISTA": Method(na_start, na_alista_of, "adaptive", 1e-3, 0.5),
-    "LAMP": Method(lamp_start, lamp_of, "matrices", 1e-2, 0.5),
+    "NA-ALISTA": Method(na_start, na_alista_of, "adaptive", 2e-3, 0.5),
+    "LAMP": Method(lamp_start, lamp_of, "long", 1e-2, 0.5),
     "TISTA, prior known": Method(tista_start, tista_of, "short"),
     "LISTA-CP": Method(coupled_start, lambda problem, _, params: lista.lista_cp(coupled(problem, params)), "matrices", 1e-2),
     "LISTA-CPSS": Method(
