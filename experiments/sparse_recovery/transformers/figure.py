@@ -132,8 +132,8 @@ def bars(axes: Axes, results: Results, groups: dict[str, str]) -> None:
         colour = colour_of(title)
         axes.bar(places, means, 0.9 * width, facecolor="none" if hollow else colour, edgecolor=colour, label=title)
     axes.set_xticks(range(len(groups)), list(groups))
-    axes.set_ylabel("mean relative error")
-    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(1.0, 0.0))
+    axes.set(ylabel="mean relative error", ylim=(0.0, 1.45 * axes.get_ylim()[1]))  # room for the names
+    axes.legend(fontsize=7, ncols=2, loc="upper left")
 
 
 def by_shape(axes: Axes, results: Results) -> None:
@@ -150,7 +150,7 @@ def heat(axes: Axes, results: Results, title: str, solver: str = "LISTA-VM with 
     """Cosines between the errors of every layer's estimate and of every step's iterate."""
     cosines = results[f"alignment/{title}/{solver}"]
     image = axes.imshow(cosines, origin="lower", cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
-    axes.figure.colorbar(image, ax=axes, label="cosine of errors")
+    axes.figure.colorbar(image, ax=axes, label="cosine of errors", pad=0.02)
     axes.set(title=f"Errors of {title}", xlabel=f"step of {solver}", ylabel="layer")
     for ticks in (axes.set_xticks, axes.set_yticks):
         ticks(range(0, len(cosines), 2))
