@@ -115,6 +115,19 @@ def test_branches_find_supports_that_one_run_misses():
     assert 2 * many.sum() < single.sum()
 
 
+def test_a_branch_that_overflows_is_not_chosen():
+    """One mark multiplies the step by a number that overflows; the answer is that of the others."""
+    prompt = draw(7)
+
+    def wild(free):
+        solver = in_context_alista(LAYERS, free=free)
+        return solver._replace(iterate=lambda state: jnp.where(free[0], jnp.inf, solver.iterate(state)))
+
+    found = np.asarray(unroll(branched(wild, MARKS), prompt, STEPS))
+    without = branched(lambda free: in_context_alista(LAYERS, free=free), jnp.delete(MARKS, 1, axis=0))
+    np.testing.assert_array_equal(found, unroll(without, prompt, STEPS))
+
+
 def test_the_gradient_is_that_of_the_chosen_branch():
     """Where the choice does not change, the derivative in the layers is that of the branch alone."""
     prompt = draw(5)

@@ -15,15 +15,21 @@ LEARNED = (
     "LISTA-VM with momentum",
     "in-context ALISTA",
     "in-context ALISTA, branches",
-)  # whose parameters meet other laws
+)
 
 
 def plot(results: Results) -> Figure:
-    """Error by step, error by number of measurements, laws that were not trained on, and the bound."""
-    figure, panels = plt.subplots(2, 2, figsize=(11.5, 10.0))
-    for axes, (key, draw) in zip(
-        panels.flat, {"fresh": by_step, "length": by_length, "shift": by_law, "bound": bound}.items(), strict=True
-    ):
+    """Error by step, by number of measurements and by law; one matrix, noise, blocks; and the bound."""
+    figure, panels = plt.subplots(3, 2, figsize=(11.5, 14.5))
+    draws = {
+        "fresh": by_step,
+        "length": by_length,
+        "shift": by_law,
+        "one": one_matrix,
+        "noise": noise_and_blocks,
+        "bound": bound,
+    }
+    for axes, (key, draw) in zip(panels.flat, draws.items(), strict=True):
         if any(name.startswith(f"{key}/") for name in results):
             draw(axes, results)
         else:
@@ -72,6 +78,32 @@ def by_law(axes: Axes, results: Results) -> None:
     axes.set(title="Laws that were not trained on", xlabel="mean relative error; bars end at 1.2", xlim=(0, 1.2))
     axes.set_yticks(places, laws)
     axes.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0))
+
+
+def one_matrix(axes: Axes, results: Results) -> None:
+    """Medians by step on the matrix of the training, and on ones that were not seen, whatever the training."""
+    for title in titles(results, "one"):
+        name, _, what = title.partition(", ")
+        if what in ("own 0", "unseen 0") or "trained on" in what:
+            medians = results[f"one/{title}/quantiles"][0]
+            style = "-" if what == "own 0" else "--" if what == "unseen 0" else ":"
+            colour = {"LISTA-CP": COLOURS["trained"], "LISTA": COLOURS["solver"], "ALISTA": COLOURS["transformer"]}[name]
+            axes.plot(np.arange(len(medians)), medians, style, color=colour, label=name if what == "own 0" else None)
+    axes.set(title="Weights of one matrix: on it (full), on others (dashed)", xlabel="step", ylabel="median relative error")
+    axes.set(yscale="log", ylim=(1e-4, 1e4), xlim=(0, None))
+    axes.text(0.98, 0.02, "dotted: trained on a pool or on fresh matrices", transform=axes.transAxes, ha="right", fontsize=8)
+    axes.legend(loc="upper left")
+
+
+def noise_and_blocks(axes: Axes, results: Results) -> None:
+    """Means, with intervals over signals."""
+    rows = [(part, title) for part in ("noise", "blocks") for title in titles(results, part)]
+    means = np.array([results[f"{part}/{title}/mean"][:, -1] for part, title in rows])
+    places = np.array([-i - (part == "blocks") for i, (part, _) in enumerate(rows)], dtype=float)
+    colours = [colour_of(title) for _, title in rows]
+    axes.barh(places, means[:, 0], 0.7, color=colours, xerr=np.abs(means[:, 1:] - means[:, :1]).T)
+    axes.set_yticks(places, [title for _, title in rows])
+    axes.set(title="Noise of 0.2; below, signals of one block of four", xlabel="mean relative error")
 
 
 def bound(axes: Axes, results: Results) -> None:

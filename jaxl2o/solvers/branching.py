@@ -31,7 +31,8 @@ def complexity(tolerance: ScalarLike = 0.01, small: ScalarLike = 0.05) -> Cost:
 
     A count of the entries, in which those far below `small` of the length of w count little, and a charge for the part of the
     labels that is not explained: an entry more is worth it if it explains a share `tolerance` of |y|^2 more. Both terms are
-    the same when y and w are multiplied by a number. Zero costs 1 / tolerance.
+    the same when y and w are multiplied by a number. Zero costs
+    1 / tolerance, or nothing where y is zero.
     """
     checks.positive("tolerance", tolerance)
     checks.positive("small", small)
@@ -59,7 +60,9 @@ def branched(branch: Callable[[Bool[Array, " d"]], Solver], marks: Bool[Array, "
 
     def chosen(states: Any, prompt: Prompt) -> Branches:
         iterates = jax.vmap(branch(marks[0]).iterate)(states)
-        return Branches(states, iterates[jnp.argmin(jax.vmap(price, in_axes=(0, None))(iterates, prompt))])
+        costs = jax.vmap(price, in_axes=(0, None))(iterates, prompt)
+        # a branch that overflowed has no cost, and argmin would take it
+        return Branches(states, iterates[jnp.argmin(jnp.where(jnp.isnan(costs), jnp.inf, costs))])
 
     def init(prompt: Prompt) -> Branches:
         return chosen(jax.vmap(lambda mark: branch(mark).init(prompt))(marks), prompt)

@@ -11,6 +11,8 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxl2o import checks
 from jaxl2o.types import Params, Predict, Prompt, ScalarLike, Solver, design_matrix, over_tasks
 
+LONGEST = 10.0  # a safeguarded iterate's length, in units of that which explains the labels where X is isotropic
+
 
 def seen_through(solver: Solver, view: Callable[[Prompt], Prompt]) -> Solver:
     """The same solver on `view(prompt)` in place of the prompt; its iterates are what they are there."""
@@ -39,18 +41,23 @@ def misfit(w: Float[Array, " d"], prompt: Prompt) -> Float[Array, ""]:
 
 
 def fits(w: Float[Array, " d"], prompt: Prompt) -> Bool[Array, ""]:
-    """|y - X w|^2 <= (1 + 1e-6) |y|^2: the data are met no worse than by the zero vector, with room for rounding alone."""
-    error = prompt.y - design_matrix(prompt) @ w
-    return error @ error <= prompt.y @ prompt.y * (1.0 + 1e-6)
+    """|y - X w|^2 <= (1 + 1e-6) |y|^2 and |w| <= 10 sqrt(d) |y| / |X|_F: no worse than the zero vector, and not far from it.
+
+    X sees nothing of its null space, so the misfit alone bounds nothing there. sqrt(d) |y| / |X|_F is about the length of w
+    where y = X w for an X that treats all directions alike. Both are the same when X, or y and w, are multiplied by a number.
+    """
+    size = jnp.linalg.norm(design_matrix(prompt))
+    length = LONGEST * w.shape[0] ** 0.5 * jnp.linalg.norm(prompt.y) / jnp.where(size > 0.0, size, jnp.inf)
+    return (misfit(w, prompt) <= 1.0 + 1e-6) & (jnp.linalg.norm(w) <= length)
 
 
 def safeguarded(solver: Solver) -> Solver:
-    """The same solver, but a step that fits the data worse than the zero vector is not taken.
+    """The same solver, but a step that leads to an iterate that does not fit is not taken.
 
-    Step t is taken if w_t `fits`, and otherwise the state stays as it is. So |y - X w_t| <= |y| at every t when the solver
-    starts from zero, and a learned solver cannot explode on a matrix unlike its training ones. The rule reads X, y and the
-    iterate alone, is the same in training and in use, and is invariant to the scale of y. After the idea of Heaton et al. 2020
-    (arXiv:2003.01880), with the data misfit as the measure of progress.
+    Step t is taken if w_t `fits`, and otherwise the state stays as it is. So from zero, at every t, |y - X w_t| is at most |y|,
+    up to rounding, and |w_t| at most a multiple of it: a learned solver cannot explode on a matrix unlike its training ones.
+    The rule reads X, y and the iterate alone, is the same in training and in use, and has no units. After the idea of Heaton et
+    al. 2020 (arXiv:2003.01880), with the data misfit as the measure of progress.
     """
 
     def step(state: Any, prompt: Prompt, layer: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxl2o import checks
 from jaxl2o.objectives import lasso_objective, linear_prediction
@@ -53,14 +54,23 @@ def bernoulli(d: int, probability: float) -> Signal:
     return sample
 
 
-def blocks(d: int, size: int, count: int) -> Signal:
-    """beta is `count` whole blocks of `size` adjacent entries from N(0, 1), out of the d / size blocks."""
+def blocks(d: int, size: int, count: int, order: Int[Array, " d"] | None = None) -> Signal:
+    """beta is `count` whole blocks of `size` entries from N(0, 1), out of the d / size blocks.
+
+    order: a permutation of the coordinates, which hides the partition: coordinate i is in block order[i] // size. None: entries
+    of a block are adjacent.
+    """
     checks.require(size > 0 and d % size == 0, f"blocks of {size} do not tile {d} coordinates; choose a divisor of {d}.")
     which = exactly(d // size, count)
+    place = jnp.arange(d) if order is None else order
+    checks.shape("order", place, (d,))
+    if checks.concrete(place):
+        complete = np.array_equal(np.sort(place), np.arange(d))
+        checks.require(complete, f"order is {np.asarray(place).tolist()}; it must have every number from 0 to {d - 1} once.")
 
     def sample(key: Key) -> Float[Array, " d"]:
         key_value, key_block = jax.random.split(key)
-        drawn = jnp.repeat(which(key_block) != 0.0, size)
+        drawn = (which(key_block) != 0.0)[place // size]
         return jnp.where(drawn, jax.random.normal(key_value, (d,)), 0.0)
 
     return sample

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
@@ -57,10 +58,11 @@ def within(inside: Inside, penalty: ScalarLike) -> Solver:
 
 def structure(config: Config, run: Run, results: Results) -> None:
     """Signals of one block of four, and labels with noise: solvers, and a Transformer, filled with one and trained on."""
-    d, n, partition = config.d, config.n, jnp.arange(config.d) // 4
+    d, n = config.d, config.n
+    order = jax.random.permutation(jax.random.key(TRAINING[0]), d)  # hides the partition
     law, exact = fresh(n, d), exactly(d, config.sparsity)
     tasks = {
-        "blocks": sparse_recovery(blocks(d, 4, 1), law, n_queries=0),
+        "blocks": sparse_recovery(blocks(d, 4, 1, order), law, n_queries=0),
         "noise": sparse_recovery(exact, law, gaussian_noise(config.noise), n_queries=0),
     }
     for name, task in tasks.items():
@@ -80,7 +82,7 @@ def structure(config: Config, run: Run, results: Results) -> None:
         few = config.test // 10 + 1
         paths["FISTA"] = classical(fista, task, CLASSICAL_STEPS, few)
         if name == "blocks":
-            paths["block ISTA, told"] = classical(lambda p: block_ista(p, partition), task, CLASSICAL_STEPS, few)
+            paths["block ISTA, told"] = classical(lambda p: block_ista(p, order // 4), task, CLASSICAL_STEPS, few)
         for title, path in paths.items():
             with run.stage(f"{name}: {title}"):
                 score(results, f"structure/{name}/{title}", path, task, config.test, seed=TEST[0])
