@@ -178,7 +178,7 @@ METHODS = {
 CLASSICAL = ("ISTA", "FISTA", "AMP, prior known", "OAMP, prior known")
 PLAN = {
     "40 dB": (*CLASSICAL, "ALISTA, 485 steps", "ALISTA", "AGLISTA", "HyperLISTA", "NA-ALISTA", "LAMP", "TISTA, prior known"),
-    "20 dB": (*CLASSICAL, "ALISTA, 485 steps", "TISTA, prior known"),
+    "20 dB": (*CLASSICAL, "ALISTA, 485 steps", "NA-ALISTA", "TISTA, prior known"),
     "noiseless": (*CLASSICAL, "ALISTA, 485 steps"),
     "1000 at 40 dB": (*CLASSICAL, "ALISTA, 485 steps"),
     "Open-L2O": (*CLASSICAL, "ALISTA, 485 steps", "LISTA-CP", "LISTA-CPSS"),

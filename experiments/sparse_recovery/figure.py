@@ -43,13 +43,13 @@ def by_step(axes: Axes, results: Results) -> None:
     depth = max(results[f"fresh/{title}/quantiles"].shape[1] for title in titles(results, "fresh") if "steps" in title) - 1
     for title in titles(results, "fresh"):
         medians = results[f"fresh/{title}/quantiles"][0]
-        if len(medians) < 2 or title.startswith("LISTA-VM,") or title.endswith("halted"):
+        if len(medians) < 2 or title.startswith(("LISTA-VM,", "OMP")) or title.endswith("halted"):
             continue
         style = "--" if "," in title and not title.endswith("branches") else "-"
         axes.plot(np.arange(1, len(medians)), medians[1:], color=colour_of(title), linestyle=style)
         ends[title] = (float(medians[-1]), colour_of(title))
     axes.set(title="A new matrix for every signal", xlabel="step", ylabel="median relative error", xscale="log", yscale="log")
-    axes.set_xlim(1, depth)
+    axes.set(xlim=(1, depth), ylim=(1e-6, 1.0))
     label_ends(axes, ends, gap=0.33)
 
 
@@ -91,7 +91,7 @@ def one_matrix(axes: Axes, results: Results) -> None:
             axes.plot(np.arange(len(medians)), medians, style, color=colour, label=name if what == "own 0" else None)
     axes.set(title="Weights of one matrix: on it (full), on others (dashed)", xlabel="step", ylabel="median relative error")
     axes.set(yscale="log", ylim=(1e-4, 1e4), xlim=(0, None))
-    axes.text(0.98, 0.02, "dotted: trained on a pool or on fresh matrices", transform=axes.transAxes, ha="right", fontsize=8)
+    axes.text(0.98, 0.95, "dotted: trained on a pool or on fresh ones", transform=axes.transAxes, ha="right", fontsize=8)
     axes.legend(loc="upper left")
 
 

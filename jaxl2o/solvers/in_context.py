@@ -87,3 +87,12 @@ def in_context_start(depth: int, first: ScalarLike = 2.0, last: ScalarLike = 1.0
 def from_logarithms(layers: InContextLayers) -> InContextLayers:
     """The layers whose two thresholds are the exponentials of these: what is trained is free, and they stay positive."""
     return layers._replace(threshold=jnp.exp(layers.threshold), residual_threshold=jnp.exp(layers.residual_threshold))
+
+
+def to_logarithms(layers: InContextLayers, least: float = -5.0) -> InContextLayers:
+    """What `from_logarithms` makes these layers of, and where a training may begin; no logarithm is below `least`."""
+
+    def log(values: Float[Array, " steps"]) -> Float[Array, " steps"]:
+        return jnp.maximum(jnp.log(values), least)
+
+    return layers._replace(threshold=log(layers.threshold), residual_threshold=log(layers.residual_threshold))

@@ -7,8 +7,10 @@ How. d = 20, three non-zero coefficients, ten measurements by a matrix that is n
 mean of |w - b|^2 over mean of |b|^2; where labels are predicted, the same of the labels of 32 queries a prompt. Every
 repetition trains everything anew, with its own seed and test signals; ratios are of means of one repetition, and intervals
 are Student's over repetitions. All start from solvers of equal training; same time is by the clock of the trainings, on the
-same devices. The safeguard is one rule for all: an iterate that fits the data worse than zero is not taken. Rates were chosen
-by short trials on other draws. From a random start there is one seed, and too few steps for the paper's results: a curve.
+same devices. The safeguard is one rule for all: an iterate that fits the data worse than zero, or is far too long, is not
+taken; solvers undo it, while inside of the Transformer it goes on. Rates were chosen by short trials on other draws. The
+batches of a longer training are those with which the next repetition began. From a random start there is one seed, and too
+few steps for the paper's results: a curve.
 Expected. A ratio below 1, most of which the momentum gives; see how much the training of the Transformer adds.
 Command. python -m experiments sparse_recovery.transformers --preset quick
 """

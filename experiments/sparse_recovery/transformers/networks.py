@@ -12,12 +12,13 @@ from jaxtyping import Array, Float, Int
 from experiments.sparse_recovery.transformers.config import Config
 from jaxl2o.constructions.construction import Construction
 from jaxl2o.constructions.momentum import lista_vm_with_momentum
+from jaxl2o.constructions.sparse_recovery import lista_vm
 from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.encoding import Encoding, alternating, interleaved, scratch
 from jaxl2o.models.learner import residual_stream, transformer_learner
 from jaxl2o.models.presets import gpt2, small_tf
 from jaxl2o.models.unmasking import first_heads
-from jaxl2o.solvers.varying import MomentumLayers
+from jaxl2o.solvers.varying import MomentumLayers, VaryingLayers
 from jaxl2o.solvers.wrappers import safeguarded_answers
 from jaxl2o.training import losses
 from jaxl2o.training.guard import guarded
@@ -50,16 +51,17 @@ class Network(NamedTuple):
         return lambda prompt: stream(params, prompt)[:, -1]
 
 
-def theorem(layers: MomentumLayers, n: int, bound: float) -> Construction:
-    """The Transformer that runs LISTA-VM with momentum, without norms.
+def theorem(layers: MomentumLayers | VaryingLayers, n: int, bound: float) -> Construction:
+    """The Transformer that runs LISTA-VM, with momentum or without, and has no norms.
 
     Its clip is one that no healthy stream reaches: short prefixes explode, and are in the same stream.
     """
-    construction = lista_vm_with_momentum(layers, n, bound, GATE)
+    momentum = isinstance(layers, MomentumLayers)
+    construction = lista_vm_with_momentum(layers, n, bound, GATE) if momentum else lista_vm(layers, n, bound)
     return construction._replace(config=replace(construction.config, clip=CLIP, unroll=True))
 
 
-def filled(layers: MomentumLayers, n: int) -> Network:
+def filled(layers: MomentumLayers | VaryingLayers, n: int) -> Network:
     """The same, where training begins."""
     construction = theorem(layers, n, BOUND)
     return Network(construction.config, construction.encoding, construction.params)

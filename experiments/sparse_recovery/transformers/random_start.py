@@ -15,7 +15,7 @@ from experiments.sparse_recovery.transformers.networks import Network
 from jaxl2o.evaluation.alignment import alignment, decode, observe, read_outs
 from jaxl2o.evaluation.curves import squared_errors
 from jaxl2o.solvers.first_order import gradient_descent
-from jaxl2o.solvers.proximal import fista
+from jaxl2o.solvers.proximal import fista, ista
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.tasks.shift import at_length, in_dimensions
 from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
@@ -40,12 +40,19 @@ def random(config: Config, run: Run, results: Results) -> None:
         found = (measure(jax.random.key(TEST[0]), jnp.asarray(length)) for length in range(config.n + 1))
         results[f"random/by length/{title}"] = np.array([float(errors[:, -1].mean() / sizes.mean()) for errors, sizes in found])
 
-    momentum = methods.with_momentum(config.d, config.depth)
-    start = solver(config, run, "LISTA-VM with momentum 0", momentum, task_of(config), TRAINING[0])
+    learnable = {
+        "LISTA-VM 0": methods.varying(config.d, config.depth),
+        "LISTA-VM with momentum 0": methods.with_momentum(config.d, config.depth),
+        "in-context ALISTA": methods.in_context(config.depth),
+    }
     solvers: dict[str, Path] = {
+        title.removesuffix(" 0"): path_of(method, solver(config, run, title, method, task_of(config), TRAINING[0]))
+        for title, method in learnable.items()
+    }
+    solvers |= {
         "gradient descent": lambda prompt: unroll(gradient_descent(DESCENT), prompt, config.depth),
+        "ISTA": lambda prompt: unroll(ista(LASSO), prompt, config.depth),
         "FISTA": lambda prompt: unroll(fista(LASSO), prompt, config.depth),
-        "LISTA-VM with momentum": path_of(momentum, start),
     }
     for title, network in networks.of_the_paper(config, one, RANDOM).items():
         recipe = networks.from_random(network, within, config, config.random_steps)

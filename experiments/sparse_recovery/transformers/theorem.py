@@ -31,7 +31,8 @@ def theorem(config: Config, run: Run, results: Results) -> None:
             title: (method, solver(config, run, f"{title} {number}", method, task, seed))
             for title, method in {"LISTA-VM": plain, "LISTA-VM with momentum": momentum}.items()
         }
-        network, params = transformer(config, run, number, starts["LISTA-VM with momentum"][1], task, seed)
+        network = networks.filled(methods.momentum_layers(starts["LISTA-VM with momentum"][1]), config.n)
+        params = trained_on(config, run, f"Transformer {number}", network, task, seed)
         paths: dict[str, Path] = {title: path_of(*pair) for title, pair in starts.items()}
         folder = folder_of(run, f"Transformer {number}")
         for title, (method, begun) in starts.items():
@@ -45,6 +46,11 @@ def theorem(config: Config, run: Run, results: Results) -> None:
         paths["Transformer, filled"] = answers(network, network.params)
         paths["Transformer"] = answers(network, params)
         paths["Transformer, no safeguard"] = path_of_bare(network, params)
+        if number == 0:
+            own = networks.filled(methods.varying_layers(starts["LISTA-VM"][1]), config.n)
+            paths["Transformer, without momentum, filled"] = answers(own, own.params)
+            title = "Transformer, without momentum"
+            paths[title] = answers(own, trained_on(config, run, title, own, task, seed))
         for title, path in paths.items():
             with run.stage(f"theorem {number}: {title}"):
                 # every repetition has test signals of its own, the same for all methods
@@ -59,11 +65,9 @@ def theorem(config: Config, run: Run, results: Results) -> None:
     results["theorem/solver steps"] = np.array(steps)
 
 
-def transformer(config: Config, run: Run, number: int, params: Params, task: Task, seed: int) -> tuple[Network, Params]:
-    """The Transformer that the theorem fills with LISTA-VM with momentum, and its parameters after training."""
-    network = networks.filled(methods.momentum_layers(params), config.n)
-    recipe = networks.from_theorem(network, task, config, config.steps)
-    return network, fit(run, f"Transformer {number}", recipe, network.params, config.steps, seed)
+def trained_on(config: Config, run: Run, title: str, network: Network, task: Task, seed: int) -> Params:
+    """The parameters of a filled Transformer after its training."""
+    return fit(run, title, networks.from_theorem(network, task, config, config.steps), network.params, config.steps, seed)
 
 
 def repeated(
