@@ -23,6 +23,7 @@ COLOUR = {
     "AGLISTA": COLOURS["accent"],
     "HyperLISTA": COLOURS["accent"],
     "NA-ALISTA": COLOURS["transformer"],
+    "NA-ALISTA, 2,000 steps": COLOURS["transformer"],
     "LAMP": COLOURS["trained"],
     "LISTA-CP": COLOURS["trained"],
     "LISTA-CPSS": COLOURS["trained"],
