@@ -52,7 +52,7 @@ class Config:
     batch: int = 256  # signals a training step
     short: int = 485  # training steps of ALISTA where its published budget is met, and of TISTA and HyperLISTA
     long: int = 2000  # of ALISTA trained on, of AGLISTA, of LAMP, and of NA-ALISTA where it is trained less
-    adaptive: int = 10_000  # of NA-ALISTA
+    adaptive: int = 5000  # of NA-ALISTA
     matrices: int = 4000  # of LISTA-CP and LISTA-CPSS
     validation: int = 2048  # signals
     test: int = 10_000  # signals
@@ -69,7 +69,7 @@ class Config:
 PRESETS = {
     "smoke": Config(("small",), depth=2, batch=16, short=2, long=2, adaptive=2, matrices=2, validation=16, test=32),
     "quick": Config(),
-    "cpu": Config(long=5000, adaptive=40_000, matrices=20_000),
+    "cpu": Config(long=5000, adaptive=20_000, matrices=20_000),
 }
 
 
