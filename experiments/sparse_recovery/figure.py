@@ -89,10 +89,9 @@ def one_matrix(axes: Axes, results: Results) -> None:
             style = "-" if what == "own 0" else "--" if what == "unseen 0" else ":"
             colour = {"LISTA-CP": COLOURS["trained"], "LISTA": COLOURS["solver"], "ALISTA": COLOURS["transformer"]}[name]
             axes.plot(np.arange(len(medians)), medians, style, color=colour, label=name if what == "own 0" else None)
-    axes.set(title="Weights of one matrix: on it (full), on others (dashed)", xlabel="step", ylabel="median relative error")
-    axes.set(yscale="log", ylim=(1e-4, 1e4), xlim=(0, None))
-    axes.text(0.98, 0.95, "dotted: trained on a pool or on fresh ones", transform=axes.transAxes, ha="right", fontsize=8)
-    axes.legend(loc="upper left")
+    axes.set(title="Weights of one matrix: on it (full), on others (dashed)", ylabel="median relative error")
+    axes.set(xlabel="step; dotted: trained on a pool or on fresh ones", yscale="log", ylim=(1e-4, 1e4), xlim=(0, None))
+    axes.legend(loc="lower left")
 
 
 def noise_and_blocks(axes: Axes, results: Results) -> None:
