@@ -78,8 +78,12 @@ def nothing(problem: Problem, depth: int) -> None:
 
 
 def scalars(problem: Problem, depth: int) -> lista.StepLayers:
-    """Steps of size 1 with analytic weights, and thresholds of 0.1 as logarithms."""
-    return lista.StepLayers(jnp.ones(depth), jnp.full(depth, jnp.log(0.1)))
+    """Steps of size 1 with analytic weights, and logarithms of thresholds that fall from 0.1 (d / 2n)^3 to 0.1.
+
+    With 0.1 at every step the safeguard would refuse all of them where d = 4n, and nothing would be learned.
+    """
+    ratio = max(1.0, problem.setting.d / (2.0 * problem.setting.n))
+    return lista.StepLayers(jnp.ones(depth), jnp.log(0.1) + 3.0 * jnp.log(ratio) * jnp.linspace(1.0, 0.0, depth))
 
 
 def alista_of(problem: Problem, depth: int, params: lista.StepLayers) -> Solver:
