@@ -30,7 +30,6 @@ def plot(results: Results) -> Figure:
         "random/loss": training,
         "random/by length": by_length,
         "alignment/Small TF/error": decoded,
-        "alignment/Small TF/gradient": lambda axes, found: heat(axes, found, "Small TF", "gradient descent"),
     }
     drawn = [draw for key, draw in draws.items() if any(name.startswith(key) for name in results)]
     rows = -(-len(drawn) // 3)
@@ -146,12 +145,12 @@ def by_shape(axes: Axes, results: Results) -> None:
     axes.set(title="A small Small TF: heads and read-outs", xlabel="mean relative error")
 
 
-def heat(axes: Axes, results: Results, title: str, solver: str = "LISTA-VM with momentum") -> None:
+def heat(axes: Axes, results: Results, title: str) -> None:
     """Cosines between the errors of every layer's estimate and of every step's iterate."""
-    cosines = results[f"alignment/{title}/{solver}"]
+    cosines = results[f"alignment/{title}/LISTA-VM with momentum"]
     image = axes.imshow(cosines, origin="lower", cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
     axes.figure.colorbar(image, ax=axes, label="cosine of errors", pad=0.02)
-    axes.set(title=f"Errors of {title}", xlabel=f"step of {solver}", ylabel="layer")
+    axes.set(title=f"Errors of {title}", xlabel="step of LISTA-VM with momentum", ylabel="layer")
     for ticks in (axes.set_xticks, axes.set_yticks):
         ticks(range(0, len(cosines), 2))
     axes.grid(False)
