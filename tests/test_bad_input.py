@@ -77,6 +77,7 @@ BAD = {
     "probability above one": (lambda: sparse.bernoulli(3, 1.5), ("probability is 1.5", "between 0 and 1")),
     "blocks that do not tile": (lambda: sparse.blocks(5, 2, 1), ("blocks of 2", "divisor of 5")),
     "blocks of no size": (lambda: sparse.blocks(4, 0, 1), ("blocks of 0", "divisor of 4")),
+    "an order that is none": (lambda: sparse.blocks(4, 2, 1, jnp.array([0, 1, 1, 3])), ("[0, 1, 1, 3]", "0 to 3 once")),
     "more blocks than there are": (lambda: sparse.blocks(6, 2, 4), ("4", "0 to 3")),
     "negative deviation": (lambda: sparse.gaussian_noise(-0.5), ("deviation is -0.5", "zero or greater")),
     "a pool of one matrix": (lambda: sparse.pooled(jnp.ones((4, 3))), ("matrices has shape (4, 3)", "(any, any, any)")),

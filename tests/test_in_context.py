@@ -18,7 +18,7 @@ from jaxl2o.constructions.construction import gap
 from jaxl2o.constructions.in_context import in_context_alista as transformer
 from jaxl2o.models.tabulated import tabulated
 from jaxl2o.models.transformer import Transformer
-from jaxl2o.solvers.in_context import InContextLayers, from_logarithms, in_context_alista, in_context_start
+from jaxl2o.solvers.in_context import InContextLayers, from_logarithms, in_context_alista, in_context_start, to_logarithms
 from jaxl2o.solvers.pseudo_inverse import (
     analytic_weights,
     newton_schulz,
@@ -314,6 +314,14 @@ def test_logarithms_of_thresholds():
     found = from_logarithms(free)
     np.testing.assert_allclose(np.log([found.threshold, found.residual_threshold]), [free.threshold, free.residual_threshold])
     chex.assert_trees_all_equal((found.step_size, found.momentum), (free.step_size, free.momentum))
+
+
+def test_where_a_training_begins():
+    """to_logarithms is undone by from_logarithms, but for thresholds that have no logarithm: those become e^-5."""
+    layers = LAYERS._replace(threshold=0.1 + LAYERS.threshold, residual_threshold=0.1 + LAYERS.residual_threshold)
+    chex.assert_trees_all_close(from_logarithms(to_logarithms(layers)), layers, rtol=1e-12)
+    none = to_logarithms(LAYERS._replace(threshold=jnp.zeros_like(LAYERS.threshold)))
+    np.testing.assert_array_equal(none.threshold, -5.0)
 
 
 def test_the_start_of_training():

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxl2o.objectives import lasso_objective, least_squares
-from jaxl2o.solvers import composition, first_order, in_context, lista, proximal, varying, wrappers
+from jaxl2o.solvers import branching, composition, first_order, in_context, lista, proximal, varying, wrappers
 from jaxl2o.solvers.denoisers import bernoulli_gaussian, soft
 from jaxl2o.solvers.greedy import omp
 from jaxl2o.solvers.lasso import penalty_max, solve_lasso
@@ -66,6 +66,10 @@ ANY_MATRIX = {
     "lista-vm-known-support": lambda c: varying.lista_vm(varying.known_support(varying_layers(c), SUPPORT)),
     "lista-vm-with-momentum": lambda c: varying.lista_vm_with_momentum(momentum_layers(c)),
     "in-context-alista": lambda c: in_context.in_context_alista(in_context_layers(c)),
+    "branched": lambda c: branching.branched(
+        lambda free: in_context.in_context_alista(in_context_layers(c), free=free), branching.none_or_one(D)
+    ),
+    "halted": lambda c: wrappers.halted(in_context.in_context_alista(in_context_layers(c)), 0.3),
     "safeguarded": lambda c: wrappers.safeguarded(varying.lista_vm(varying_layers(c, WILD))),
     "amp-soft": lambda c: on_unit_columns(amp(soft(1.1))),
     "amp": lambda c: on_unit_columns(amp(bernoulli_gaussian(0.3, c**2))),

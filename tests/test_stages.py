@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from jaxl2o.checks import InputError
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.lista import CouplingLayers, ista_as_lista_cp, lista_cp
 from jaxl2o.solvers.wrappers import with_matrix
@@ -50,15 +51,21 @@ def test_length():
 
 def test_updates_are_scaled_by_layer():
     """Slices of a leaf with a layer axis move by their own multipliers, other leaves at the phase's rate; steps are counted."""
-    updates = {"layers": jnp.ones((3, 2)), "shared": jnp.ones(5), "scalar": jnp.ones(())}
-    transformation = by_layer(STAGES)
+    updates = {"layers": jnp.ones((3, 2)), "shared": jnp.ones(3), "scalar": jnp.ones(())}
+    transformation = by_layer(STAGES, {"layers": True, "shared": False, "scalar": False})
     state = transformation.init(updates)
     for step in range(27):
         scaled, state = transformation.update(updates, state)
         multipliers = np.asarray(STAGES.multipliers(jnp.asarray(step)))
         np.testing.assert_array_equal(scaled["layers"], np.tile(multipliers[:, None], (1, 2)))
-        np.testing.assert_array_equal(scaled["shared"], np.full(5, multipliers.max()))
+        np.testing.assert_array_equal(scaled["shared"], np.full(3, multipliers.max()))
         np.testing.assert_array_equal(scaled["scalar"], multipliers.max())
+
+
+def test_a_leaf_without_layers_must_be_named():
+    """By default every leaf has T layers; another number is refused."""
+    with pytest.raises(InputError, match="a leaf of the layers has shape"):
+        by_layer(STAGES).init({"shared": jnp.ones(5)})
 
 
 def test_the_layer_in_training_is_scored():

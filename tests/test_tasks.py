@@ -340,6 +340,46 @@ def test_fewer_dimensions(m):
         assert m == 0 or not np.any(np.asarray(prompt.x_query)[:, k:])
 
 
+def test_a_hidden_partition():
+    """Coordinates of one block are zero together, and are those that the order sends there."""
+    order = jnp.asarray([3, 0, 5, 1, 4, 2])
+    hidden = jax.vmap(sparse.blocks(6, 2, 1, order))(jax.random.split(jax.random.key(7), DRAWS))
+    adjacent = jax.vmap(sparse.blocks(6, 2, 1))(jax.random.split(jax.random.key(7), DRAWS))
+    block = np.asarray(order) // 2
+    inside = np.asarray(hidden) != 0.0
+    for which in range(3):
+        np.testing.assert_array_equal(inside[:, block == which].all(axis=1), inside[:, block == which].any(axis=1))
+        np.testing.assert_array_equal(inside[:, block == which][:, 0], np.asarray(adjacent)[:, 2 * which] != 0.0)
+
+
+def test_a_training_set():
+    """Of a finite number of instances every sample is one, each as often as the others; another key gives other ones."""
+    task = TASKS["exactly"]
+    few = shift.among(task, 3, jax.random.key(8))
+    drawn_few = jax.vmap(few.sample)(jax.random.split(jax.random.key(9), DRAWS))
+    _, which = np.unique(np.asarray(drawn_few.solution), axis=0, return_inverse=True)
+    for number in range(3):
+        assert_mean(which.ravel() == number, 1.0 / 3.0)
+    assert which.max() == 2
+    same = task.sample(jax.random.fold_in(jax.random.key(8), 1))
+    assert np.any(np.all(np.asarray(drawn_few.prompt.x) == np.asarray(same.prompt.x), axis=(1, 2)))
+    other = shift.among(task, 3, jax.random.key(10)).sample(jax.random.key(9))
+    assert not np.any(np.all(np.asarray(drawn_few.prompt.x) == np.asarray(other.prompt.x), axis=(1, 2)))
+
+
+@pytest.mark.parametrize("sparsity", [0, 2, D])
+def test_supports_of_a_curriculum(sparsity):
+    """The first k coordinates, k traced: the signal is that of the same support given, and all of a smaller one is not zero."""
+    key = jax.random.key(6)
+    grown = jax.jit(lambda k: sparse.exactly(D, sparsity, jnp.arange(D) < k)(key))
+    for k in range(D + 1):
+        beta, inside = np.asarray(grown(k)), np.arange(D) < k
+        assert np.count_nonzero(beta) == min(k, sparsity)
+        assert not np.any(beta[~inside])
+        if k >= sparsity:
+            np.testing.assert_array_equal(beta, sparse.exactly(D, sparsity, jnp.asarray(inside))(key))
+
+
 @pytest.mark.parametrize("name", ["exactly", "blocks"])
 def test_signal_and_matrix_are_independent(name):
     """E x_ij beta_j = 0 and E x_ij^2 beta_j^2 = E x_ij^2 E beta_j^2."""

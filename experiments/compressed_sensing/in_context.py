@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from experiments.compressed_sensing.methods import Prior
-from jaxl2o.solvers.in_context import InContextLayers, from_logarithms, in_context_alista, in_context_start
+from jaxl2o.solvers.in_context import InContextLayers, from_logarithms, in_context_alista, in_context_start, to_logarithms
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.pseudo_inverse import ridge_inverse
 from jaxl2o.solvers.wrappers import safeguarded
@@ -36,9 +36,8 @@ def solver(params: InContextLayers) -> Solver:
 def learned_in_context_alista(prior: Prior, depth: int) -> Learner:
     """In-context ALISTA in white units, of which training changes 4 scalars a layer; its answers are pixels."""
     units = whitening(prior)
-    start = in_context_start(depth)
-    logarithms = start._replace(threshold=jnp.full(depth, -5.0), residual_threshold=jnp.log(start.residual_threshold))
-    white = learned(lambda key, prompt: logarithms, solver)
+    start = to_logarithms(in_context_start(depth))
+    white = learned(lambda key, prompt: start, solver)
 
     def predict(params: InContextLayers, prompt: Prompt) -> Float[Array, "steps m"]:
         return white.predict(params, in_units(prompt, units))

@@ -21,7 +21,10 @@ COLOUR = {
     "ALISTA, 485 steps": COLOURS["solver"],
     "ALISTA": COLOURS["solver"],
     "AGLISTA": COLOURS["accent"],
+    "HyperLISTA": COLOURS["accent"],
     "NA-ALISTA": COLOURS["transformer"],
+    "NA-ALISTA, 2,000 steps": COLOURS["transformer"],
+    "LAMP": COLOURS["trained"],
     "LISTA-CP": COLOURS["trained"],
     "LISTA-CPSS": COLOURS["trained"],
 }

@@ -20,9 +20,11 @@ def claims(results: Results) -> list[Claim]:
     if f"{FLAGSHIP}/mean" in results:
         found += of_fresh_matrices(results)
     if any(key.startswith("bound/") for key in results):
-        found.append(of_the_bound(results))
+        found += [of_the_bound(results), of_a_known_support(results)]
     if "one/LISTA-CP, own 0/mean" in results:
         found.append(of_one_matrix(results))
+    if "length/Bayes" in results:
+        found.append(of_every_length(results))
     if "noise/Bayes/mean" in results:
         found.append(of_noise(results))
     if "blocks/ISTA/mean" in results:
@@ -46,7 +48,10 @@ def of_fresh_matrices(results: Results) -> list[Claim]:
     """The main table, the theorem at trained parameters, and rates."""
     median = float(results[f"{FLAGSHIP}/quantiles"][QUANTILES.index(0.5), -1])
     count = int(results[f"{FLAGSHIP}/signals"])
-    slow = next(key[: -len("/mean")] for key in results if key.startswith("fresh/ISTA, ") and key.endswith("/mean"))
+
+    def slow(name: str) -> str:
+        return next(key[: -len("/mean")] for key in results if key.startswith(f"fresh/{name}, ") and key.endswith("/mean"))
+
     return [
         claim(
             "sparse/in-context-alista-gap",
@@ -70,19 +75,61 @@ def of_fresh_matrices(results: Results) -> list[Claim]:
             n=count,
             seeds=SEEDS,
         ),
-        rate(results, "ista", slow, "ISTA: exponent of the median error by step", power=True),
-        rate(results, "lista-vm", "fresh/LISTA-VM", "LISTA-VM: factor of the median error a step", power=False),
-        rate(results, "in-context-alista", FLAGSHIP, "in-context ALISTA: factor of the median error a step", power=False),
+        error(
+            results,
+            "branches-fresh-n10",
+            f"{FLAGSHIP}, branches",
+            "in-context ALISTA in d + 1 branches, the simplest answer: relative error",
+            0.02,
+        ),
+        halting(results),
+        rate(results, "ista", slow("ISTA"), "ISTA: exponent of the median error by step", -1.0),
+        rate(results, "fista", slow("FISTA"), "FISTA: exponent of the median error by step", -2.0),
+        rate(results, "lista-vm", "fresh/LISTA-VM", "LISTA-VM: factor of the median error a step", first_factor(results)),
+        rate(
+            results,
+            "in-context-alista",
+            FLAGSHIP,
+            "in-context ALISTA: factor of the median error a step",
+            rates(medians(results, "fresh/LISTA-VM")).factor,
+        ),
     ]
 
 
-def rate(results: Results, id: str, key: str, text: str, power: bool) -> Claim:
-    """The slope of the logarithm of the median error against the step's own (an exponent) or the step (a factor)."""
-    medians = results[f"{key}/quantiles"][QUANTILES.index(0.5), 1:]
-    found = rates(medians)
+def halting(results: Results) -> Claim:
+    """How many steps are taken on average, and what that costs."""
+    whole = next(key[: -len(", halted/mean")] for key in results if key.endswith(", halted/mean"))
+    steps, depth = results["halting/steps"], results[f"{whole}/mean"].shape[1] - 1
+    text = f"steps taken on average of {depth}; relative error {last(results, f'{whole}, halted'):.4f}, not halted "
+    return claim(
+        "sparse/halting-steps",
+        text + f"{last(results, whole):.4f}; half of the signals take at most {np.median(steps):.0f}",
+        float(steps.mean()),
+        "<=",
+        depth / 2,
+        n=steps.size,
+        seeds=SEEDS,
+        interval=tuple(steps.mean() + 1.96 * steps.std() / np.sqrt(steps.size) * np.array([-1.0, 1.0])),
+    )
+
+
+def medians(results: Results, key: str) -> np.ndarray:
+    """After 1..T steps."""
+    return results[f"{key}/quantiles"][QUANTILES.index(0.5), 1:]
+
+
+def first_factor(results: Results) -> float:
+    """ISTA's factor over as many steps as a learned solver has."""
+    return rates(medians(results, "fresh/ISTA")).factor
+
+
+def rate(results: Results, id: str, key: str, text: str, expected: float) -> Claim:
+    """The slope of the median error's logarithm against the step's own (an exponent, below zero) or the step (a factor)."""
+    found = rates(medians(results, key))
     shares = f"the power law explains {found.power_fit:.3f} of the logarithm's variance, a factor {found.geometric_fit:.3f}"
-    value, bound = (found.exponent, 0.0) if power else (found.factor, 1.0)
-    return claim(f"sparse/rate-{id}", f"{text}; {shares}", value, "<=", bound, n=len(medians), seeds=SEEDS)
+    value = found.exponent if expected < 0.0 else found.factor
+    count = len(medians(results, key))
+    return claim(f"sparse/rate-{id}", f"{text}; {shares}", value, "<=", expected, n=count, seeds=SEEDS)
 
 
 def of_the_bound(results: Results) -> Claim:
@@ -98,6 +145,47 @@ def of_the_bound(results: Results) -> Claim:
         seeds=SEEDS[7:],
         kind="theorem",
         source=OWN,
+    )
+
+
+def of_a_known_support(results: Results) -> Claim:
+    """What the derived rate gains when half of the coordinates are known to be zero, at the number of examples where least."""
+    found: dict[int, dict[int, np.ndarray]] = {}
+    for key in results:
+        if key.startswith("bound/") and key.endswith("/rate"):
+            found.setdefault(int(key.split("/")[1]), {})[int(key.split("/")[2])] = results[key].astype(np.float64)
+    ratios = [rows[min(rows)].mean() / rows[max(rows)].mean() for rows in found.values()]
+    return claim(
+        "sparse/known-support-rate",
+        "mean derived rate with a known support over that without, largest over the numbers of examples",
+        float(max(ratios)),
+        "<=",
+        1.0,
+        n=sum(values.size for rows in found.values() for values in rows.values()),
+        seeds=SEEDS[7:],
+        kind="ratio",
+        source=OWN,
+    )
+
+
+def of_every_length(results: Results) -> Claim:
+    """Nothing stands below the Bayes estimate at any number of measurements, on the same signals, beyond its standard error."""
+    below = {
+        (title, int(length)): -mean - 1.96 * error
+        for title in (key.removeprefix("length/") for key in results if key.startswith("length/"))
+        if title not in ("lengths", "Bayes")
+        for length, (_, _, mean, error) in zip(results["length/lengths"], results[f"length/{title}"], strict=True)
+    }
+    title, length = max(below, key=lambda pair: below[pair])
+    return claim(
+        "sparse/below-bayes-any-length",
+        f"how far below Bayes a method stands, beyond 1.96 standard errors; most: {title}, {length} measurements",
+        float(below[title, length]),
+        "<=",
+        1e-6,
+        n=len(below),
+        seeds=SEEDS[4:5],
+        kind="bound",
     )
 
 

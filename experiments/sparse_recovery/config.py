@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxl2o.checks import require
 
-SEEDS = (0, 1, 2, 3, 4, 5, 6, 7)  # matrices; training; validation; test; lengths; noise; blocks; the bound
+SEEDS = (0, 1, 2, 30, 31, 32, 33, 7)  # matrices; training; validation; test signals: main, lengths, noise, blocks; the bound
 PARTS = ("fresh", "laws", "one", "length", "noise", "blocks", "bound")
 
 
@@ -31,6 +31,7 @@ class Config:
     deeper: int = 16  # steps of one more in-context ALISTA
     noise: float = 0.2  # deviation, where there is noise
     pool: int = 100  # matrices in the pool
+    each: int = 500  # signals of each of them
     steps: int = 3000  # of training
     batch: int = 512  # signals a training step
     validation: int = 2000  # signals

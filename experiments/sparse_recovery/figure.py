@@ -9,15 +9,27 @@ from experiments.common import Results
 from experiments.figures import COLOURS, label_ends
 from experiments.sparse_recovery.rows import colour_of, titles
 
-LEARNED = ("LISTA-VM", "LISTA-VM with momentum", "in-context ALISTA")  # whose parameters meet other laws
+# whose parameters meet other laws
+LEARNED = (
+    "LISTA-VM",
+    "LISTA-VM with momentum",
+    "in-context ALISTA",
+    "in-context ALISTA, branches",
+)
 
 
 def plot(results: Results) -> Figure:
-    """Error by step, error by number of measurements, laws that were not trained on, and the bound."""
-    figure, panels = plt.subplots(2, 2, figsize=(11.5, 10.0))
-    for axes, (key, draw) in zip(
-        panels.flat, {"fresh": by_step, "length": by_length, "shift": by_law, "bound": bound}.items(), strict=True
-    ):
+    """Error by step, by number of measurements and by law; one matrix, noise, blocks; and the bound."""
+    figure, panels = plt.subplots(3, 2, figsize=(11.5, 14.5))
+    draws = {
+        "fresh": by_step,
+        "length": by_length,
+        "shift": by_law,
+        "one": one_matrix,
+        "noise": noise_and_blocks,
+        "bound": bound,
+    }
+    for axes, (key, draw) in zip(panels.flat, draws.items(), strict=True):
         if any(name.startswith(f"{key}/") for name in results):
             draw(axes, results)
         else:
@@ -31,12 +43,13 @@ def by_step(axes: Axes, results: Results) -> None:
     depth = max(results[f"fresh/{title}/quantiles"].shape[1] for title in titles(results, "fresh") if "steps" in title) - 1
     for title in titles(results, "fresh"):
         medians = results[f"fresh/{title}/quantiles"][0]
-        if len(medians) < 2 or title.startswith("LISTA-VM,"):
+        if len(medians) < 2 or title.startswith(("LISTA-VM,", "OMP")) or title.endswith("halted"):
             continue
-        axes.plot(np.arange(1, len(medians)), medians[1:], color=colour_of(title), linestyle="--" if "," in title else "-")
+        style = "--" if "," in title and not title.endswith("branches") else "-"
+        axes.plot(np.arange(1, len(medians)), medians[1:], color=colour_of(title), linestyle=style)
         ends[title] = (float(medians[-1]), colour_of(title))
     axes.set(title="A new matrix for every signal", xlabel="step", ylabel="median relative error", xscale="log", yscale="log")
-    axes.set_xlim(1, depth)
+    axes.set(xlim=(1, depth), ylim=(1e-6, 1.0))
     label_ends(axes, ends, gap=0.33)
 
 
@@ -61,10 +74,35 @@ def by_law(axes: Axes, results: Results) -> None:
     places = np.arange(len(laws))[::-1]
     for i, title in enumerate(LEARNED):
         means = np.array([results[f"shift/{law}/{title}/mean"][:, -1] for law in laws])
-        axes.barh(places + 0.27 - 0.27 * i, means[:, 0], 0.25, color=colour_of(title), label=title)
+        axes.barh(places + 0.3 - 0.2 * i, means[:, 0], 0.18, color=colour_of(title), label=title)
     axes.set(title="Laws that were not trained on", xlabel="mean relative error; bars end at 1.2", xlim=(0, 1.2))
     axes.set_yticks(places, laws)
     axes.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0))
+
+
+def one_matrix(axes: Axes, results: Results) -> None:
+    """Medians by step on the matrix of the training, and on ones that were not seen, whatever the training."""
+    for title in titles(results, "one"):
+        name, _, what = title.partition(", ")
+        if what in ("own 0", "unseen 0") or "trained on" in what:
+            medians = results[f"one/{title}/quantiles"][0]
+            style = "-" if what == "own 0" else "--" if what == "unseen 0" else ":"
+            colour = {"LISTA-CP": COLOURS["trained"], "LISTA": COLOURS["solver"], "ALISTA": COLOURS["transformer"]}[name]
+            axes.plot(np.arange(len(medians)), medians, style, color=colour, label=name if what == "own 0" else None)
+    axes.set(title="Weights of one matrix: on it (full), on others (dashed)", ylabel="median relative error")
+    axes.set(xlabel="step; dotted: trained on a pool or on fresh ones", yscale="log", ylim=(1e-4, 1e4), xlim=(0, None))
+    axes.legend(loc="lower left")
+
+
+def noise_and_blocks(axes: Axes, results: Results) -> None:
+    """Means, with intervals over signals."""
+    rows = [(part, title) for part in ("noise", "blocks") for title in titles(results, part)]
+    means = np.array([results[f"{part}/{title}/mean"][:, -1] for part, title in rows])
+    places = np.array([-i - (part == "blocks") for i, (part, _) in enumerate(rows)], dtype=float)
+    colours = [colour_of(title) for _, title in rows]
+    axes.barh(places, means[:, 0], 0.7, color=colours, xerr=np.abs(means[:, 1:] - means[:, :1]).T)
+    axes.set_yticks(places, [title for _, title in rows])
+    axes.set(title="Noise of 0.2; below, signals of one block of four", xlabel="mean relative error")
 
 
 def bound(axes: Axes, results: Results) -> None:

@@ -23,6 +23,7 @@ from jaxl2o.training.guard import guarded
 from jaxl2o.training.loop import Recipe, start
 from jaxl2o.training.parallel import devices_for
 from jaxl2o.training.run import train_in
+from jaxl2o.training.stages import Stages, at_stage, by_layer
 from jaxl2o.types import Params, Task
 
 PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)  # over the least penalty that gives zero
@@ -43,6 +44,17 @@ def path_of(method: Method, params: Params) -> Path:
 def train(config: Config, run: Run, title: str, method: Method, task: Task) -> Params:
     """The method's parameters after its training."""
     return fit(run, title, recipe_of(method, task, config.batch, config.steps), method.start, config.steps, SEEDS[1])
+
+
+def train_by_stages(config: Config, run: Run, title: str, method: Method, task: Task) -> Params:
+    """The method's parameters after a training layer by layer, of about as many steps; half of a layer's are its own."""
+    each = max(4, config.steps // config.depth)
+    stages = Stages(config.depth, (each // 2, each // 4, each - each // 2 - each // 4))
+    recipe = recipe_of(method, task, config.batch, stages.n_steps)._replace(
+        optimizer=optax.chain(guarded(optax.adam(method.rate)), by_layer(stages)),
+        loss=at_stage(stages, losses.log_mean_relative(1e-6)),
+    )
+    return fit(run, title, recipe, method.start, stages.n_steps, SEEDS[1])
 
 
 def recipe_of(method: Method, task: Task, batch: int, n_steps: int, gentler: float = 1.0) -> Recipe:

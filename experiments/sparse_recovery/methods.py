@@ -8,8 +8,9 @@ from jaxtyping import Array, Float
 
 from jaxl2o.limits.least_squares import minimum_norm
 from jaxl2o.solvers import lista
+from jaxl2o.solvers.branching import branched, none_or_one
 from jaxl2o.solvers.denoisers import bernoulli_gaussian
-from jaxl2o.solvers.in_context import from_logarithms, in_context_alista, in_context_start
+from jaxl2o.solvers.in_context import InContextLayers, from_logarithms, in_context_alista, in_context_start, to_logarithms
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.lista import StepLayers
 from jaxl2o.solvers.orthogonal import TistaLayers, tista
@@ -66,7 +67,12 @@ def varying_start(d: int, depth: int) -> VaryingLayers:
 
 def bare_varying(params: VaryingLayers) -> Solver:
     """LISTA-VM with these parameters, as it stands in the theorem."""
-    return lista_vm(params._replace(threshold=jnp.exp(params.threshold)))
+    return lista_vm(varying_layers(params))
+
+
+def varying_layers(params: VaryingLayers) -> VaryingLayers:
+    """The layers from what is learned: thresholds are exponentials."""
+    return params._replace(threshold=jnp.exp(params.threshold))
 
 
 def varying_by_scalars(d: int, depth: int) -> Method:
@@ -99,9 +105,8 @@ def ada(n: int, depth: int) -> Method:
 
 def in_context(depth: int, weights: Weights = analytic_weights) -> Method:
     """In-context ALISTA, safeguarded: a matrix that is nearly singular in float32 has an X^+ that is no use."""
-    start = in_context_start(depth)
-    logs = start._replace(threshold=jnp.full(depth, -5.0), residual_threshold=jnp.log(start.residual_threshold))
-    return Method(logs, lambda params: safeguarded(in_context_alista(from_logarithms(params), weights)))
+    start = to_logarithms(in_context_start(depth))
+    return Method(start, lambda params: safeguarded(in_context_alista(from_logarithms(params), weights)))
 
 
 def in_context_with_noise(depth: int, deviation: float) -> Method:
@@ -126,6 +131,12 @@ def tista_known(d: int, n: int, sparsity: int, depth: int, deviation: float) -> 
     """TISTA, which knows the law of the signals; steps of size d / n at first."""
     start = TistaLayers(jnp.full(depth, d / n))
     return Method(start, lambda params: tista(params, bernoulli_gaussian(sparsity / d), deviation**2))
+
+
+def branches(params: InContextLayers, d: int, weights: Weights = analytic_weights) -> Solver:
+    """In-context ALISTA with these parameters in d + 1 branches, each but one told of a coordinate that it need not shrink."""
+    layers = from_logarithms(params)
+    return branched(lambda free: safeguarded(in_context_alista(layers, weights, free)), none_or_one(d))
 
 
 # (the matrix, depth) -> a method for that matrix; on other prompts it answers by weights that are not theirs

@@ -115,6 +115,8 @@ def gated(solver: Solver, gates: Gates) -> Solver:
     Wu et al. 2020 (ICLR, "Sparse coding with gated learned ISTA"), with the exponential gain:
 
         v = (1 + g_t exp(-c_t |w|)) w,  p = step(v),  w <- w + (1 + o_t theta_t / (|p - w| + 0.1)) (p - w)
+
+    Theirs overshoots by the threshold of the step before, and only where support selection did not pass the entry unshrunk.
     """
 
     def step(state: Iterates, prompt: Prompt, layer: Gated) -> Iterates:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxl2o import checks
 from jaxl2o.solvers.first_order import start_at_zero
@@ -29,7 +29,9 @@ class InContextState(NamedTuple):
     weights: Float[Array, "d n"]
 
 
-def in_context_alista(layers: InContextLayers, weights: Weights = analytic_weights) -> Solver:
+def in_context_alista(
+    layers: InContextLayers, weights: Weights = analytic_weights, free: Bool[Array, " d"] | None = None
+) -> Solver:
     """ALISTA whose weights are built for each X, so that 4T scalars, whatever n and d, are all that is learned:
 
         z = w_k + m_k (w_k - w_{k-1}),  r = W (y - X z),  w_{k+1} = S(z + a_k r) with threshold t_k + rho_k mean|r|
@@ -41,6 +43,7 @@ def in_context_alista(layers: InContextLayers, weights: Weights = analytic_weigh
 
     weights: `analytic_weights`, D^-1 X^+; `pseudo_inverse`, without D; `newton_schulz(J)`, by products alone, as a Transformer
     does it; `ridge_inverse(s^2)`, for noise.
+    free: coordinates that are in the support, so that they are not shrunk; None: none is known to be.
 
     symbol   code                        shape
     a        layers.step_size            (T,)
@@ -64,7 +67,9 @@ def in_context_alista(layers: InContextLayers, weights: Weights = analytic_weigh
         point = state.w + layer.momentum * (state.w - state.previous)
         residual = state.weights @ (prompt.y - design_matrix(prompt) @ point)
         threshold = layer.threshold + layer.residual_threshold * jnp.mean(jnp.abs(residual))
-        return state._replace(w=soft_threshold(point + layer.step_size * residual, threshold), previous=state.w)
+        moved = point + layer.step_size * residual
+        shrunk = soft_threshold(moved, threshold)
+        return state._replace(w=shrunk if free is None else jnp.where(free, moved, shrunk), previous=state.w)
 
     return Solver(init, step, lambda state: state.w, layers)
 
@@ -82,3 +87,12 @@ def in_context_start(depth: int, first: ScalarLike = 2.0, last: ScalarLike = 1.0
 def from_logarithms(layers: InContextLayers) -> InContextLayers:
     """The layers whose two thresholds are the exponentials of these: what is trained is free, and they stay positive."""
     return layers._replace(threshold=jnp.exp(layers.threshold), residual_threshold=jnp.exp(layers.residual_threshold))
+
+
+def to_logarithms(layers: InContextLayers, least: float = -5.0) -> InContextLayers:
+    """What `from_logarithms` makes these layers of, and where a training may begin; no logarithm is below `least`."""
+
+    def log(values: Float[Array, " steps"]) -> Float[Array, " steps"]:
+        return jnp.maximum(jnp.log(values), least)
+
+    return layers._replace(threshold=log(layers.threshold), residual_threshold=log(layers.residual_threshold))

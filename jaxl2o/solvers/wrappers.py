@@ -1,15 +1,17 @@
-"""Solver -> Solver: see the prompt otherwise, such as with a shared matrix; refuse steps that make things worse."""
+"""Solver -> Solver: see the prompt otherwise, such as with a shared matrix; refuse steps that make things worse; halt early."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxl2o import checks
-from jaxl2o.types import Params, Predict, Prompt, Solver, design_matrix, over_tasks
+from jaxl2o.types import Params, Predict, Prompt, ScalarLike, Solver, design_matrix, over_tasks
+
+LONGEST = 10.0  # a safeguarded iterate's length, in units of that which explains the labels where X is isotropic
 
 
 def seen_through(solver: Solver, view: Callable[[Prompt], Prompt]) -> Solver:
@@ -32,19 +34,30 @@ def with_matrix(solver: Solver, matrix: Float[Array, "n d"]) -> Solver:
     return seen_through(solver, lambda prompt: prompt._replace(x=matrix))
 
 
+def misfit(w: Float[Array, " d"], prompt: Prompt) -> Float[Array, ""]:
+    """|y - X w|^2 / |y|^2, and |X w|^2 where y is zero."""
+    error, size = prompt.y - design_matrix(prompt) @ w, prompt.y @ prompt.y
+    return error @ error / jnp.where(size > 0.0, size, 1.0)
+
+
 def fits(w: Float[Array, " d"], prompt: Prompt) -> Bool[Array, ""]:
-    """|y - X w|^2 <= (1 + 1e-6) |y|^2: the data are met no worse than by the zero vector, with room for rounding alone."""
-    error = prompt.y - design_matrix(prompt) @ w
-    return error @ error <= prompt.y @ prompt.y * (1.0 + 1e-6)
+    """|y - X w|^2 <= (1 + 1e-6) |y|^2 and |w| <= 10 sqrt(d) |y| / |X|_F: no worse than the zero vector, and not far from it.
+
+    X sees nothing of its null space, so the misfit alone bounds nothing there. sqrt(d) |y| / |X|_F is about the length of w
+    where y = X w for an X that treats all directions alike. Both are the same when X, or y and w, are multiplied by a number.
+    """
+    size = jnp.linalg.norm(design_matrix(prompt))
+    length = LONGEST * w.shape[0] ** 0.5 * jnp.linalg.norm(prompt.y) / jnp.where(size > 0.0, size, jnp.inf)
+    return (misfit(w, prompt) <= 1.0 + 1e-6) & (jnp.linalg.norm(w) <= length)
 
 
 def safeguarded(solver: Solver) -> Solver:
-    """The same solver, but a step that fits the data worse than the zero vector is not taken.
+    """The same solver, but a step that leads to an iterate that does not fit is not taken.
 
-    Step t is taken if w_t `fits`, and otherwise the state stays as it is. So |y - X w_t| <= |y| at every t when the solver
-    starts from zero, and a learned solver cannot explode on a matrix unlike its training ones. The rule reads X, y and the
-    iterate alone, is the same in training and in use, and is invariant to the scale of y. After the idea of Heaton et al. 2020
-    (arXiv:2003.01880), with the data misfit as the measure of progress.
+    Step t is taken if w_t `fits`, and otherwise the state stays as it is. So from zero, at every t, |y - X w_t| is at most |y|,
+    up to rounding, and |w_t| at most a multiple of it: a learned solver cannot explode on a matrix unlike its training ones.
+    The rule reads X, y and the iterate alone, is the same in training and in use, and has no units. After the idea of Heaton et
+    al. 2020 (arXiv:2003.01880), with the data misfit as the measure of progress.
     """
 
     def step(state: Any, prompt: Prompt, layer: Any) -> Any:
@@ -73,3 +86,28 @@ def safeguarded_answers(predict: Callable[[Params, Prompt], Array]) -> Predict:
         return jax.vmap(kept)(over_tasks(predict)(params, prompts), prompts)
 
     return Predict(one, many)
+
+
+class Halted(NamedTuple):
+    """state: the solver's own; taken: how many steps were taken."""
+
+    state: Any
+    taken: Int[Array, ""]
+
+
+def halted(solver: Solver, tolerance: ScalarLike) -> Solver:
+    """The same solver until its `misfit` is at most `tolerance`; from then on the state stays as it is.
+
+    Signals differ in how many steps they need. `unroll(..., keep=lambda state: state.taken)` says how many each took.
+    """
+    checks.nonnegative("tolerance", tolerance)
+
+    def init(prompt: Prompt) -> Halted:
+        return Halted(solver.init(prompt), jnp.zeros((), dtype=int))
+
+    def step(state: Halted, prompt: Prompt, layer: Any) -> Halted:
+        going = misfit(solver.iterate(state.state), prompt) > tolerance
+        further = Halted(solver.step(state.state, prompt, layer), state.taken + 1)
+        return jax.tree.map(lambda new, old: jnp.where(going, new, old), further, state)
+
+    return solver._replace(init=init, step=step, iterate=lambda state: solver.iterate(state.state))

@@ -1,4 +1,4 @@
-"""Task -> Task: how many examples a prompt has, and how many coordinates count."""
+"""Task -> Task: how many examples a prompt has, how many coordinates count, and how many instances there are."""
 
 import jax
 import jax.numpy as jnp
@@ -59,5 +59,15 @@ def in_dimensions(task: Task, count: ScalarLike) -> Task:
             return Instance(prompt, jnp.where(kept, y_query, 0.0), solution - rest)
         y_query = y_query - prompt.x_query @ rest
         return Instance(prompt._replace(x_query=jnp.where(kept, prompt.x_query, 0.0)), y_query, solution - rest)
+
+    return task._replace(sample=sample)
+
+
+def among(task: Task, count: int, key: Key) -> Task:
+    """A training set: `count` instances of the task, which `key` draws once for all, and of which each sample is one."""
+    checks.require(count >= 1, f"count is {count}; a training set needs at least one instance.")
+
+    def sample(choice: Key) -> Instance:
+        return task.sample(jax.random.fold_in(key, jax.random.randint(choice, (), 0, count)))
 
     return task._replace(sample=sample)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxl2o import checks
 from jaxl2o.objectives import lasso_objective, linear_prediction
@@ -20,10 +21,13 @@ Noise = Callable[[Key, Float[Array, " n"]], Float[Array, " n"]]
 
 
 def exactly(d: int, sparsity: int, support: Bool[Array, " d"] | None = None) -> Signal:
-    """beta has exactly `sparsity` entries from N(0, 1), at places uniform among `support` (by default all d)."""
-    if support is not None:
-        checks.shape("support", support, (d,))
-    allowed = d if support is None else int(jnp.sum(support))
+    """beta has exactly `sparsity` entries from N(0, 1), at places uniform among `support` (by default all d).
+
+    A support that is traced, as in a curriculum, may be smaller: then all of it is not zero.
+    """
+    inside = jnp.ones(d, dtype=bool) if support is None else support
+    checks.shape("support", inside, (d,))
+    allowed = int(jnp.sum(inside)) if checks.concrete(inside) else d
     checks.require(
         0 <= sparsity <= allowed,
         f"sparsity is {sparsity}, but {allowed} coordinates may be non-zero; ask for 0 to {allowed}.",
@@ -31,10 +35,8 @@ def exactly(d: int, sparsity: int, support: Bool[Array, " d"] | None = None) -> 
 
     def sample(key: Key) -> Float[Array, " d"]:
         key_value, key_place = jax.random.split(key)
-        lottery = jax.random.uniform(key_place, (d,))
-        if support is not None:
-            lottery = jnp.where(support, lottery, 2.0)
-        drawn = jnp.argsort(jnp.argsort(lottery)) < sparsity
+        lottery = jnp.where(inside, jax.random.uniform(key_place, (d,)), 2.0)
+        drawn = inside & (jnp.argsort(jnp.argsort(lottery)) < sparsity)
         return jnp.where(drawn, jax.random.normal(key_value, (d,)), 0.0)
 
     return sample
@@ -52,14 +54,23 @@ def bernoulli(d: int, probability: float) -> Signal:
     return sample
 
 
-def blocks(d: int, size: int, count: int) -> Signal:
-    """beta is `count` whole blocks of `size` adjacent entries from N(0, 1), out of the d / size blocks."""
+def blocks(d: int, size: int, count: int, order: Int[Array, " d"] | None = None) -> Signal:
+    """beta is `count` whole blocks of `size` entries from N(0, 1), out of the d / size blocks.
+
+    order: a permutation of the coordinates, which hides the partition: coordinate i is in block order[i] // size. None: entries
+    of a block are adjacent.
+    """
     checks.require(size > 0 and d % size == 0, f"blocks of {size} do not tile {d} coordinates; choose a divisor of {d}.")
     which = exactly(d // size, count)
+    place = jnp.arange(d) if order is None else order
+    checks.shape("order", place, (d,))
+    if checks.concrete(place):
+        complete = np.array_equal(np.sort(place), np.arange(d))
+        checks.require(complete, f"order is {np.asarray(place).tolist()}; it must have every number from 0 to {d - 1} once.")
 
     def sample(key: Key) -> Float[Array, " d"]:
         key_value, key_block = jax.random.split(key)
-        drawn = jnp.repeat(which(key_block) != 0.0, size)
+        drawn = (which(key_block) != 0.0)[place // size]
         return jnp.where(drawn, jax.random.normal(key_value, (d,)), 0.0)
 
     return sample

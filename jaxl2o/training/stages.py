@@ -9,8 +9,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
+from jaxl2o import checks
 from jaxl2o.training.losses import Loss
 from jaxl2o.types import Instance
 
@@ -47,19 +48,28 @@ class Stages(NamedTuple):
         return jnp.asarray(self.rates)[phase] * jnp.where(phase == 0, (number == layer).astype(float), aged)
 
 
-def by_layer(stages: Stages) -> optax.GradientTransformation:
+def by_layer(stages: Stages, layered: PyTree[bool] | None = None) -> optax.GradientTransformation:
     """An optax transformation: the t-th slice of every leaf is moved by the t-th multiplier. Put it last in a chain.
 
-    It scales updates, not gradients, whose scale Adam would undo. A leaf whose leading axis is not T long is shared by all
-    layers, and moves at the phase's own rate.
+    It scales updates, not gradients, whose scale Adam would undo.
+    layered: for every leaf whether it has a leading axis of T layers; one that has none is shared by all of them, and moves at
+    the phase's own rate. None: all leaves have it.
+
+    Raises `ValueError` for a leaf that is to have T layers and has another number.
     """
 
-    def scale(multipliers: Float[Array, " steps"], update: Array) -> Array:
-        if update.ndim and update.shape[0] == stages.depth:
+    def scale(multipliers: Float[Array, " steps"], update: Array, has_layers: bool) -> Array:
+        if has_layers:
             return update * multipliers.reshape(-1, *(1,) * (update.ndim - 1)).astype(update.dtype)
         return update * jnp.max(multipliers).astype(update.dtype)
 
+    def marks(params: optax.Params) -> PyTree[bool]:
+        return jax.tree.map(lambda leaf: True, params) if layered is None else layered
+
     def init(params: optax.Params) -> optax.ScaleByScheduleState:
+        for leaf, has_layers in zip(jax.tree.leaves(params), jax.tree.leaves(marks(params)), strict=True):
+            if has_layers:
+                checks.shape("a leaf of the layers", leaf, (stages.depth, *(None,) * (jnp.ndim(leaf) - 1)))
         return optax.ScaleByScheduleState(count=jnp.zeros((), dtype=int))
 
     def update(
@@ -67,7 +77,7 @@ def by_layer(stages: Stages) -> optax.GradientTransformation:
     ) -> tuple[optax.Updates, optax.OptState]:
         assert isinstance(state, optax.ScaleByScheduleState)
         multipliers = stages.multipliers(jnp.asarray(state.count))
-        scaled = jax.tree.map(lambda leaf: scale(multipliers, leaf), updates)
+        scaled = jax.tree.map(lambda leaf, mark: scale(multipliers, leaf, mark), updates, marks(updates))
         return scaled, optax.ScaleByScheduleState(count=jnp.asarray(state.count) + 1)
 
     return optax.GradientTransformation(init, update)

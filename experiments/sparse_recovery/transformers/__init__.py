@@ -7,18 +7,22 @@ How. d = 20, three non-zero coefficients, ten measurements by a matrix that is n
 mean of |w - b|^2 over mean of |b|^2; where labels are predicted, the same of the labels of 32 queries a prompt. Every
 repetition trains everything anew, with its own seed and test signals; ratios are of means of one repetition, and intervals
 are Student's over repetitions. All start from solvers of equal training; same time is by the clock of the trainings, on the
-same devices. The safeguard is one rule for all: an iterate that fits the data worse than zero is not taken. Rates were chosen
-by short trials on other draws. From a random start there is one seed, and too few steps for the paper's results: a curve.
+same devices. The safeguard is one rule for all: an iterate that fits the data worse than zero, or is far too long, is not
+taken; solvers undo it, while inside of the Transformer it goes on. Rates were chosen by short trials on other draws. The
+batches of a longer training are those with which the next repetition began. From a random start there is one seed, and too
+few steps for the paper's results: a curve.
 Expected. A ratio below 1, most of which the momentum gives; see how much the training of the Transformer adds.
 Command. python -m experiments sparse_recovery.transformers --preset quick
 """
 
 from experiments.common import Results, Run
 from experiments.sparse_recovery.rows import table as table
-from experiments.sparse_recovery.transformers import parts
 from experiments.sparse_recovery.transformers.claims import claims as claims
 from experiments.sparse_recovery.transformers.config import PARTS, Config
 from experiments.sparse_recovery.transformers.figure import plot as plot
+from experiments.sparse_recovery.transformers.laws import structure, support
+from experiments.sparse_recovery.transformers.random_start import random, shapes
+from experiments.sparse_recovery.transformers.theorem import theorem
 
 COST = {"smoke": "60 s", "quick": "40 min", "cpu": "4 h"}
 PRESETS = {
@@ -37,15 +41,15 @@ PRESETS = {
         test=32,
         fitted=64,
     ),
-    "quick": Config(parts=("theorem", "support", "shapes")),
-    "cpu": Config(steps=6000, solver_steps=6000, random_steps=12_000, support_steps=1000, small_steps=10_000, test=100_000),
+    "quick": Config(networks=("Small TF",)),
+    "cpu": Config(steps=6000, solver_steps=6000, support_steps=1000, small_steps=10_000, test=100_000),
 }
 
 
 def run(config: Config, run: Run) -> Results:
     """All parts that the config asks for."""
     results: Results = {}
-    for name, part in zip(PARTS, (parts.theorem, parts.random, parts.support, parts.shapes), strict=True):
+    for name, part in zip(PARTS, (theorem, random, support, structure, shapes), strict=True):
         if name in config.parts:
             part(config, run, results)
     return results

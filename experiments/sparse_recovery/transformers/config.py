@@ -6,10 +6,11 @@ from experiments.sparse_recovery.config import check
 from jaxl2o.checks import require
 
 # of the repetitions: their trainings, the solvers' trainings on, their test signals; then fits of read-outs, and random starts
-TRAINING, LONGER, TEST = (0, 1, 2, 3, 4), (1, 2, 3, 4, 5), (50, 51, 52, 53, 54)
+TRAINING, LONGER, TEST = (0, 1, 2, 3, 4), (1, 2, 3, 4, 5), (60, 61, 62, 63, 64)
 FIT, RANDOM = 7, 8
 SEEDS = (*sorted({*TRAINING, *LONGER}), FIT, RANDOM, *TEST)
-PARTS = ("theorem", "random", "support", "shapes")
+PARTS = ("theorem", "random", "support", "structure", "shapes")
+NETWORKS = ("Small TF", "GPT-2")
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class Config:
     steps: int = 600  # of training the filled Transformer; solvers are trained on for the same time
     batch: int = 256  # signals a step
     rate: float = 1e-5  # Adam's, after the first steps; cosine to zero
-    random_steps: int = 3000  # of training Small TF from a random start
+    networks: tuple[str, ...] = NETWORKS  # which are trained from a random start
+    random_steps: int = 20_000  # of training each of them
     random_batch: int = 64  # prompts a step
-    random_rate: float = 5e-4  # Adam's, after the first steps; cosine to zero
+    random_rate: float = 1e-3  # Adam's, after the first steps; cosine to zero
     supports: tuple[int, ...] = (5, 10, 15)  # signals that live in the first so many coordinates
-    support_steps: int = 200  # of training the filled Transformer on each of them
+    support_steps: int = 200  # of training the filled Transformer on each of them, on blocks, and on noise
+    noise: float = 0.2  # deviation, where there is noise
     small_d: int = 8  # coefficients, where heads and read-outs are compared
     small_depth: int = 4  # layers there
     small_steps: int = 3000  # of training each of them
@@ -46,4 +49,7 @@ class Config:
         require(self.repetitions <= most, f"repetitions is {self.repetitions}; there are seeds for {most}.")
         least = min((self.d, *self.supports))
         require(self.sparsity <= least, f"sparsity is {self.sparsity}, but some signals have only {least} coordinates.")
+        unknown = ", ".join(sorted(set(self.networks) - set(NETWORKS)))
+        require(not unknown, f"there is no network {unknown}; choose among {', '.join(NETWORKS)}.")
+        require(self.d % 4 == 0 or "structure" not in self.parts, f"d is {self.d}; blocks of 4 must tile it.")
         require(max(self.supports) <= self.d, f"supports are {self.supports}; there are only {self.d} coordinates.")

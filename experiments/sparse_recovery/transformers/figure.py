@@ -11,6 +11,7 @@ from experiments.common import Results
 from experiments.figures import COLOURS
 from experiments.sparse_recovery.rows import colour_of, titles
 from experiments.sparse_recovery.transformers.claims import MEDIAN, RIVAL, last, repetitions
+from experiments.sparse_recovery.transformers.networks import RISE
 
 SHOWN = ("LISTA-VM, trained on", "LISTA-VM with momentum, trained on", "Transformer, filled", "Transformer")
 
@@ -24,9 +25,11 @@ def plot(results: Results) -> Figure:
         "alignment/Transformer, filled": lambda axes, found: heat(axes, found, "Transformer, filled"),
         "alignment/Transformer/": lambda axes, found: heat(axes, found, "Transformer"),
         "support": by_support,
+        "structure": by_structure,
         "shapes": by_shape,
-        "random": training,
-        "alignment/Small TF": decoded,
+        "random/loss": training,
+        "random/by length": by_length,
+        "alignment/Small TF/error": decoded,
     }
     drawn = [draw for key, draw in draws.items() if any(name.startswith(key) for name in results)]
     rows = -(-len(drawn) // 3)
@@ -79,37 +82,57 @@ def beyond(axes: Axes, results: Results) -> None:
 
 
 def training(axes: Axes, results: Results) -> None:
-    """The loss of Small TF; the inset has its error by the number of measurements."""
-    losses = results["random/loss"]
-    axes.plot(np.linspace(0, 1, len(losses)), losses, color=colour_of("Small TF"))
-    axes.set(title="Small TF from a random start", xlabel="share of the training", ylabel="loss over all prefixes")
-    inset = axes.inset_axes((0.55, 0.55, 0.42, 0.4))
-    lengths = results["random/by length"]
-    inset.plot(np.arange(len(lengths)), lengths, color=colour_of("Small TF"))
-    inset.set(ylim=(0, 1.1))
-    inset.set_title("relative error by measurements", fontsize=8)
+    """The losses of networks from a random start, smoothed; they rise with the number of coordinates."""
+    for key, losses in results.items():
+        if key.startswith("random/loss/"):
+            title = key.removeprefix("random/loss/")
+            axes.plot(np.linspace(0.0, 1.0, len(losses)), losses, color=colour_of(title), label=title)
+    for share, text in zip(RISE, ("one coordinate before", "all of them from here"), strict=True):
+        axes.axvline(share, color=COLOURS["ink"], linewidth=0.8, linestyle=":")
+        axes.text(share + 0.01, 0.05, text, fontsize=8, rotation=90, va="bottom")
+    axes.set(
+        title="From a random start", xlabel="share of the training", ylabel="squared error, mean over prefixes", xlim=(0, 1)
+    )
+    axes.set_ylim(0.0, None)
+    axes.legend()
+
+
+def by_length(axes: Axes, results: Results) -> None:
+    """Their errors by the number of measurements, beside the answer that knows nothing of sparsity."""
+    for key, means in results.items():
+        if key.startswith("random/by length/"):
+            title = key.removeprefix("random/by length/")
+            axes.plot(np.arange(len(means)), means, color=colour_of(title), marker="o", label=title)
+    axes.set(title="From a random start: every prefix", xlabel="measurements", ylabel="mean relative error", ylim=(0, 1.1))
+    axes.legend()
 
 
 def by_support(axes: Axes, results: Results) -> None:
-    """Means for signals that live in the first coordinates; full bars were told, or find it by their training."""
+    """Signals that live in the first coordinates; full bars are not told, and find it by their training, if at all."""
     sizes = sorted({int(key.split()[1].partition("/")[0]) for key in results if key.startswith("support ")})
-    rows = titles(results, f"support {sizes[0]}")
+    bars(axes, results, {f"first {size}": f"support {size}" for size in sizes})
+    axes.set_title("Signals that live in the first coordinates")
+
+
+def by_structure(axes: Axes, results: Results) -> None:
+    """Blocks, and noise."""
+    bars(axes, results, {"one block of four": "structure/blocks", "noise of 0.2": "structure/noise"})
+    axes.set_title("Blocks, and noise")
+
+
+def bars(axes: Axes, results: Results, groups: dict[str, str]) -> None:
+    """Means of the rows of each part, a group a part; hollow for what is told, and for what is not trained on."""
+    rows = list(dict.fromkeys(title for part in groups.values() for title in titles(results, part)))
     width = 0.8 / len(rows)
     for i, title in enumerate(rows):
-        means = [results[f"support {size}/{title}/mean"][0, -1] for size in sizes]
-        style = {"hatch": "///", "fill": False} if title.endswith(("told", "filled")) else {}
-        axes.bar(
-            np.arange(len(sizes)) + (i + 0.5) * width - 0.4,
-            means,
-            0.9 * width,
-            color=colour_of(title),
-            edgecolor=colour_of(title),
-            label=title,
-            **style,
-        )
-    axes.set_xticks(range(len(sizes)), [f"first {size}" for size in sizes])
-    axes.set(title="Signals that live in the first coordinates", ylabel="mean relative error")
-    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(1.0, 0.0))
+        means = [results[key][0, -1] if (key := f"{part}/{title}/mean") in results else np.nan for part in groups.values()]
+        hollow = title.endswith(("told", "filled"))
+        places = np.arange(len(groups)) + (i + 0.5) * width - 0.4
+        colour = colour_of(title)
+        axes.bar(places, means, 0.9 * width, facecolor="none" if hollow else colour, edgecolor=colour, label=title)
+    axes.set_xticks(range(len(groups)), list(groups))
+    axes.set(ylabel="mean relative error", ylim=(0.0, 1.45 * axes.get_ylim()[1]))  # room for the names
+    axes.legend(fontsize=7, ncols=2, loc="upper left")
 
 
 def by_shape(axes: Axes, results: Results) -> None:
@@ -126,8 +149,8 @@ def heat(axes: Axes, results: Results, title: str) -> None:
     """Cosines between the errors of every layer's estimate and of every step's iterate."""
     cosines = results[f"alignment/{title}/LISTA-VM with momentum"]
     image = axes.imshow(cosines, origin="lower", cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
-    axes.figure.colorbar(image, ax=axes, label="cosine of errors")
-    axes.set(title=f"Errors of the {title}", xlabel="step of LISTA-VM with momentum", ylabel="layer")
+    axes.figure.colorbar(image, ax=axes, label="cosine of errors", pad=0.02)
+    axes.set(title=f"Errors of {title}", xlabel="step of LISTA-VM with momentum", ylabel="layer")
     for ticks in (axes.set_xticks, axes.set_yticks):
         ticks(range(0, len(cosines), 2))
     axes.grid(False)

@@ -12,23 +12,23 @@ from jaxtyping import Array, Float, Int
 from experiments.sparse_recovery.transformers.config import Config
 from jaxl2o.constructions.construction import Construction
 from jaxl2o.constructions.momentum import lista_vm_with_momentum
+from jaxl2o.constructions.sparse_recovery import lista_vm
 from jaxl2o.models.config import TransformerConfig
-from jaxl2o.models.encoding import Encoding, interleaved, scratch
+from jaxl2o.models.encoding import Encoding, alternating, interleaved, scratch
 from jaxl2o.models.learner import residual_stream, transformer_learner
-from jaxl2o.models.presets import small_tf
+from jaxl2o.models.presets import gpt2, small_tf
 from jaxl2o.models.unmasking import first_heads
-from jaxl2o.solvers.varying import MomentumLayers
+from jaxl2o.solvers.varying import MomentumLayers, VaryingLayers
 from jaxl2o.solvers.wrappers import safeguarded_answers
-from jaxl2o.tasks.shift import at_length, in_dimensions
 from jaxl2o.training import losses
 from jaxl2o.training.guard import guarded
 from jaxl2o.training.loop import Recipe
 from jaxl2o.training.parallel import devices_for
-from jaxl2o.types import Learner, Params, Predict, Prompt, Task
+from jaxl2o.types import Learner, Params, Predict, Prompt, ScalarLike, Task
 
 CLIP, BOUND, GATE = 8.0, 100.0, 16.0  # a healthy stream stays below the first two; |x| + rho |y| below the last
 WARMUP = 50  # steps in which the rate rises
-LADDER = 8  # a curriculum rises in so many equal stages, over the first half of the training
+RISE = (0.04, 0.6)  # shares of a training between which its dimensions grow, one after another
 INIT_SCALE = 3.0**-0.5  # of random parameters: the deviation of PyTorch's uniform default
 HEADS_JOIN = 0.03  # share of the training after which one head more joins, as at 30,000 of a million steps
 
@@ -51,16 +51,17 @@ class Network(NamedTuple):
         return lambda prompt: stream(params, prompt)[:, -1]
 
 
-def theorem(layers: MomentumLayers, n: int, bound: float) -> Construction:
-    """The Transformer that runs LISTA-VM with momentum, without norms.
+def theorem(layers: MomentumLayers | VaryingLayers, n: int, bound: float) -> Construction:
+    """The Transformer that runs LISTA-VM, with momentum or without, and has no norms.
 
     Its clip is one that no healthy stream reaches: short prefixes explode, and are in the same stream.
     """
-    construction = lista_vm_with_momentum(layers, n, bound, GATE)
+    momentum = isinstance(layers, MomentumLayers)
+    construction = lista_vm_with_momentum(layers, n, bound, GATE) if momentum else lista_vm(layers, n, bound)
     return construction._replace(config=replace(construction.config, clip=CLIP, unroll=True))
 
 
-def filled(layers: MomentumLayers, n: int) -> Network:
+def filled(layers: MomentumLayers | VaryingLayers, n: int) -> Network:
     """The same, where training begins."""
     construction = theorem(layers, n, BOUND)
     return Network(construction.config, construction.encoding, construction.params)
@@ -93,21 +94,22 @@ def from_theorem(network: Network, task: Task, config: Config, n_steps: int) -> 
     return Recipe(guarded_answers(network), lambda step: task, loss, optimizer, config.batch, devices=devices)
 
 
-def from_random(network: Network, task: Task, config: Config, n_steps: int) -> Recipe:
-    """All prefixes are asked; dimensions and points grow from a quarter and a half, and heads join one after another."""
-    d, n = config.d, config.n
+def from_random(network: Network, within: Callable[[ScalarLike], Task], config: Config, n_steps: int) -> Recipe:
+    """All prefixes are asked; dimensions grow from one to d, and heads join one after another.
 
-    def risen(step: Int[Array, ""], first: int, last: int) -> Int[Array, ""]:
-        stage = jnp.minimum(step * 2 * LADDER // n_steps, LADDER)
-        return first + (last - first) * stage // LADDER
+    within: a number of coordinates, which is traced -> the task in which the others are zero. Without the curriculum, or
+    where it begins at d / 4, short trainings answer zero to the end.
+    """
+    first, last = RISE
 
     def task_at(step: Int[Array, ""]) -> Task:
-        return at_length(in_dimensions(task, risen(step, max(1, d // 4), d)), risen(step, max(1, n // 2), n))
+        risen = jnp.clip((step / n_steps - first) / (last - first), 0.0, 1.0)
+        return within(1 + jnp.floor((config.d - 1) * risen).astype(int))
 
     def params_at(params: Params, step: Int[Array, ""]) -> Params:
         return first_heads(params, 1 + step // max(1, round(HEADS_JOIN * n_steps / max(1, network.config.heads - 1))))
 
-    recipe = on_prefixes(network, task, config, config.random_rate, n_steps)
+    recipe = on_prefixes(network, within(config.d), config, config.random_rate, n_steps)
     return recipe._replace(task_at=task_at, params_at=params_at)
 
 
@@ -126,9 +128,13 @@ def at_random(config: TransformerConfig, encoding: Encoding, task: Task, seed: i
     return Network(config, encoding, transformer_learner(config, encoding).init(key, prompt))
 
 
-def small_tf_at_random(config: Config, task: Task, seed: int) -> Network:
-    """Small TF of the paper: norms after each sum, learned read-in, linear read-out."""
-    return at_random(small_tf(config.d, config.depth), interleaved(config.d), task, seed)
+def of_the_paper(config: Config, task: Task, seed: int) -> dict[str, Network]:
+    """Small TF, with norms after each sum, a learned read-in and a linear read-out; and GPT-2."""
+    shapes = {
+        "Small TF": (small_tf(config.d, config.depth), interleaved(config.d)),
+        "GPT-2": (gpt2(config.d, config.depth), alternating(config.d)),
+    }
+    return {title: at_random(*shapes[title], task, seed) for title in config.networks}
 
 
 def smaller(config: Config, task: Task, seed: int) -> dict[str, Network]:
