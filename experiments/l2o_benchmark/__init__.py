@@ -39,7 +39,7 @@ from jaxl2o.training.parallel import devices_for
 from jaxl2o.training.run import train_in
 from jaxl2o.types import Key, Learner, Params
 
-COST = {"smoke": "15 s", "quick": "35 min", "cpu": "2 h"}
+COST = {"smoke": "30 s", "quick": "50 min", "cpu": "3 h"}
 CHUNKS = 20  # of a training, after each of which validation signals are recovered
 
 

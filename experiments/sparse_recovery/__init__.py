@@ -22,7 +22,7 @@ from experiments.sparse_recovery.config import Config
 from experiments.sparse_recovery.figure import plot as plot
 from experiments.sparse_recovery.rows import table as table
 
-COST = {"smoke": "20 s", "quick": "25 min"}
+COST = {"smoke": "20 s", "quick": "35 min"}
 PRESETS = {
     "smoke": Config(
         parts=("noise", "bound"),

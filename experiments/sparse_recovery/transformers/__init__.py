@@ -24,7 +24,7 @@ from experiments.sparse_recovery.transformers.laws import structure, support
 from experiments.sparse_recovery.transformers.random_start import random, shapes
 from experiments.sparse_recovery.transformers.theorem import theorem
 
-COST = {"smoke": "60 s", "quick": "40 min", "cpu": "4 h"}
+COST = {"smoke": "60 s", "quick": "1 h", "cpu": "8 h"}
 PRESETS = {
     "smoke": Config(
         parts=("theorem",),
