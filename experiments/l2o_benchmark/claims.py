@@ -75,14 +75,14 @@ def claims(results: Results) -> list[Claim]:
 
 def best(results: Results, nmse: Callable[[str, str, str, float], Claim], name: str, expected: float) -> list[Claim]:
     """Of all methods, and of those that do not know the law of the signals."""
-    rows = {"best16": PLAN[name], "best-learned16": [title for title in PLAN[name] if not title.endswith("prior known")]}
-    chosen = {id: best_of(results, name, titles) for id, titles in rows.items()}
-    return [
-        nmse(f"{id}-{name.replace(' ', '').lower()}", name, title, expected)._replace(
-            claim=f"best on validation signals at {name}{' without the prior' * ('learned' in id)}, {title}: NMSE"
-        )
-        for id, title in chosen.items()
-    ]
+
+    def found(id: str, among: str, titles: Sequence[str]) -> Claim:
+        title = best_of(results, name, titles)
+        measured = nmse(f"{id}-{name.replace(' ', '').lower()}", name, title, expected)
+        return measured._replace(claim=f"best on validation signals at {name}{among}, {title}: NMSE")
+
+    ignorant = [title for title in PLAN[name] if not title.endswith("prior known")]
+    return [found("best16", "", PLAN[name]), found("best-learned16", " without the prior", ignorant)]
 
 
 def best_of(results: Results, name: str, titles: Sequence[str]) -> str:

@@ -1,9 +1,10 @@
 """Sparse signals from ten measurements by a matrix that is new for every signal: what twelve steps can do.
 
 Claim. In-context ALISTA, 48 scalars whose weights come in closed form from each prompt's own matrix, does in twelve steps the
-work of four hundred steps of FISTA; LISTA-VM, the solver that a Transformer of Liu et al. runs, does not, and explodes now and
-then without its safeguard. Weights that were learned for one matrix serve that matrix alone, even when learned on many. The
-linear rate of LISTA-VM that is derived from coherences holds in every instance, with enough measurements.
+work of four hundred steps of FISTA; in d + 1 branches, of which the simplest answer is given, it has a tenth of that error.
+LISTA-VM, the solver that a Transformer of Liu et al. runs, does not, and explodes now and then without its safeguard. Weights
+that were learned for one matrix serve that matrix alone, even when learned on many. The linear rate of LISTA-VM that is
+derived from coherences holds in every instance, with enough measurements.
 Source. Liu et al. 2025 (arXiv:2410.13981), for the task (d = 20, three non-zero coefficients, isotropic X) and LISTA-VM; the
 bound, in-context ALISTA and its theorem are this library's.
 How. Relative error: mean of |w - b|^2 over mean of |b|^2, all test signals counted. Fresh matrices and signals at every step of

@@ -6,7 +6,7 @@ from experiments.claims import Claim, claim
 from experiments.common import Results
 from experiments.sparse_recovery.config import SEEDS
 from experiments.sparse_recovery.parts import DRAWS
-from experiments.sparse_recovery.rates import rates
+from experiments.sparse_recovery.rates import Rates, rates
 from jaxl2o.evaluation.curves import QUANTILES
 
 OWN = "a proposition of this library"
@@ -83,16 +83,10 @@ def of_fresh_matrices(results: Results) -> list[Claim]:
             0.02,
         ),
         halting(results),
-        rate(results, "ista", slow("ISTA"), "ISTA: exponent of the median error by step", -1.0),
-        rate(results, "fista", slow("FISTA"), "FISTA: exponent of the median error by step", -2.0),
-        rate(results, "lista-vm", "fresh/LISTA-VM", "LISTA-VM: factor of the median error a step", first_factor(results)),
-        rate(
-            results,
-            "in-context-alista",
-            FLAGSHIP,
-            "in-context ALISTA: factor of the median error a step",
-            rates(medians(results, "fresh/LISTA-VM")).factor,
-        ),
+        power_law(results, "ista", slow("ISTA"), "ISTA", -1.0),
+        power_law(results, "fista", slow("FISTA"), "FISTA", -2.0),
+        geometric(results, "lista-vm", "fresh/LISTA-VM", "LISTA-VM", slower="fresh/ISTA"),
+        geometric(results, "in-context-alista", FLAGSHIP, "in-context ALISTA", slower="fresh/LISTA-VM"),
     ]
 
 
@@ -113,23 +107,29 @@ def halting(results: Results) -> Claim:
     )
 
 
-def medians(results: Results, key: str) -> np.ndarray:
-    """After 1..T steps."""
-    return results[f"{key}/quantiles"][QUANTILES.index(0.5), 1:]
+def fitted(results: Results, key: str) -> tuple[Rates, int]:
+    """The fits of the median error by step, and over how many steps."""
+    medians = results[f"{key}/quantiles"][QUANTILES.index(0.5), 1:]
+    return rates(medians), len(medians)
 
 
-def first_factor(results: Results) -> float:
-    """ISTA's factor over as many steps as a learned solver has."""
-    return rates(medians(results, "fresh/ISTA")).factor
+def shares(found: Rates) -> str:
+    """How well either law explains the errors."""
+    return f"the power law explains {found.power_fit:.3f} of the logarithm's variance, a factor {found.geometric_fit:.3f}"
 
 
-def rate(results: Results, id: str, key: str, text: str, expected: float) -> Claim:
-    """The slope of the median error's logarithm against the step's own (an exponent, below zero) or the step (a factor)."""
-    found = rates(medians(results, key))
-    shares = f"the power law explains {found.power_fit:.3f} of the logarithm's variance, a factor {found.geometric_fit:.3f}"
-    value = found.exponent if expected < 0.0 else found.factor
-    count = len(medians(results, key))
-    return claim(f"sparse/rate-{id}", f"{text}; {shares}", value, "<=", expected, n=count, seeds=SEEDS)
+def power_law(results: Results, id: str, key: str, name: str, expected: float) -> Claim:
+    """The slope of the median error's logarithm against the step's own."""
+    found, count = fitted(results, key)
+    text = f"{name}: exponent of the median error by step; {shares(found)}"
+    return claim(f"sparse/rate-{id}", text, found.exponent, "<=", expected, n=count, seeds=SEEDS)
+
+
+def geometric(results: Results, id: str, key: str, name: str, slower: str) -> Claim:
+    """The factor of the median error a step, at most that of another solver."""
+    (found, count), (other, _) = fitted(results, key), fitted(results, slower)
+    text = f"{name}: factor of the median error a step; {shares(found)}"
+    return claim(f"sparse/rate-{id}", text, found.factor, "<=", other.factor, n=count, seeds=SEEDS)
 
 
 def of_the_bound(results: Results) -> Claim:

@@ -102,7 +102,7 @@ def noise_and_blocks(axes: Axes, results: Results) -> None:
     colours = [colour_of(title) for _, title in rows]
     axes.barh(places, means[:, 0], 0.7, color=colours, xerr=np.abs(means[:, 1:] - means[:, :1]).T)
     axes.set_yticks(places, [title for _, title in rows])
-    axes.set(title="Noise of 0.2; below, signals of one block of four", xlabel="mean relative error")
+    axes.set(title="Noise; below, signals of one block of four", xlabel="mean relative error")
 
 
 def bound(axes: Axes, results: Results) -> None:

@@ -1,7 +1,8 @@
 """Many runs of a solver side by side, each told of another coordinate that it may be non-zero; the simplest answer is given.
 
 A support of three among twenty is one of 1,140, and trying them all is exact; trying one coordinate at a time costs 20 runs,
-and a solver that is told one coordinate of the support needs fewer measurements for the rest.
+and a solver that is told a part of the support needs fewer measurements for the rest (Vaswani and Lu 2010, arXiv:0903.5066).
+To try every coordinate and to choose among the answers is our own.
 """
 
 from collections.abc import Callable

@@ -43,7 +43,7 @@ def in_context_alista(
 
     weights: `analytic_weights`, D^-1 X^+; `pseudo_inverse`, without D; `newton_schulz(J)`, by products alone, as a Transformer
     does it; `ridge_inverse(s^2)`, for noise.
-    free: coordinates that are in the support, so that they are not shrunk; None: none is known to be.
+    free: (d,), coordinates that are in the support, so that they are not shrunk; None: none is known to be.
 
     symbol   code                        shape
     a        layers.step_size            (T,)

@@ -116,7 +116,7 @@ def by_support(axes: Axes, results: Results) -> None:
 
 def by_structure(axes: Axes, results: Results) -> None:
     """Blocks, and noise."""
-    bars(axes, results, {"one block of four": "structure/blocks", "noise of 0.2": "structure/noise"})
+    bars(axes, results, {"one block of four": "structure/blocks", "noise": "structure/noise"})
     axes.set_title("Blocks, and noise")
 
 
