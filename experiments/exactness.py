@@ -45,7 +45,7 @@ class Config:
     n: int = 40  # examples of a prompt; every prefix is compared
     d: int = 20  # features
     depth: int = 12  # layers
-    prompts: int = 32  # for each construction, law and noise
+    prompts: int = 100  # for each construction, law and noise
     noise: float = 0.2  # deviation of the noise in the labels; runs without noise are made too
 
     def __post_init__(self) -> None:
