@@ -104,7 +104,7 @@ def test_a_last_momentum_of_zero_is_the_gradient_step():
         w_next = v - 0.1 * (hessian @ v - b)
         v, w = w_next + 0.7 * (w_next - w), w_next
     path = unroll(momentum.nesterov(0.1, jnp.full(STEPS, 0.7).at[-1].set(0.0)), prompt, STEPS)
-    np.testing.assert_allclose(path[-1], w, atol=1e-13)
+    np.testing.assert_allclose(path[-1], w, rtol=0.0, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", [(), (D,), (D, D)])
@@ -138,8 +138,8 @@ def test_scalars_are_diagonals_are_matrices():
     scalar = unroll(linear_first_order(c), prompt, STEPS)
     diagonal = unroll(linear_first_order(c[..., None] * jnp.ones((1, 1, D))), prompt, STEPS)
     matrix = unroll(linear_first_order(c[..., None, None] * jnp.eye(D)[None, None]), prompt, STEPS)
-    np.testing.assert_allclose(diagonal, scalar, atol=1e-14)
-    np.testing.assert_allclose(matrix, scalar, atol=1e-14)
+    np.testing.assert_allclose(diagonal, scalar, rtol=0.0, atol=1e-14)
+    np.testing.assert_allclose(matrix, scalar, rtol=0.0, atol=1e-14)
 
 
 @given(seed=SEEDS)
@@ -172,10 +172,10 @@ def test_linear_first_order_is_a_learner():
     prompt = draw(4)._replace(x_query=jnp.ones((1, D)))
     params = learner.init(jax.random.key(1), prompt)
     path = unroll(linear_first_order(params), prompt, 3)
-    np.testing.assert_allclose(learner.predict(params, prompt), path @ queries(prompt).T, atol=1e-14)
+    np.testing.assert_allclose(learner.predict(params, prompt), path @ queries(prompt).T, rtol=0.0, atol=1e-14)
     answers = learner.prefixes(params, prompt)
     assert answers.shape == (4, N + 1)
-    np.testing.assert_allclose(answers[:, -1:], path @ queries(prompt).T, atol=1e-13)
+    np.testing.assert_allclose(answers[:, -1:], path @ queries(prompt).T, rtol=0.0, atol=1e-13)
     gradient = jax.grad(lambda c: learner.predict(c, prompt)[-1, 0])(params)
     np.testing.assert_array_equal(np.asarray(gradient) != 0.0, np.tri(3, dtype=bool))
 
@@ -203,7 +203,7 @@ def test_gradient_descent_is_a_power():
     """A constant step s is C = s on the lag 0 alone, and p_t(z) = (1 - s z)^t."""
     p = np.asarray(POLYNOMIALS(jnp.zeros((STEPS, STEPS)).at[:, 0].set(0.3)))
     for t in range(STEPS + 1):
-        np.testing.assert_allclose(p[t, : t + 1], [comb(t, i) * (-0.3) ** i for i in range(t + 1)], atol=1e-14)
+        np.testing.assert_allclose(p[t, : t + 1], [comb(t, i) * (-0.3) ** i for i in range(t + 1)], rtol=0.0, atol=1e-14)
 
 
 def chebyshev_residual(t, z, least=LEAST, largest=LARGEST):
@@ -243,7 +243,7 @@ def test_one_eigenvalue_needs_one_step():
     steps = momentum.chebyshev_steps(2.0, 2.0, 4)
     prompt, _ = with_spectrum(np.full(D, 2.0))
     path = unroll(momentum.scheduled_momentum(steps), prompt._replace(start=jnp.ones(D)), 4)
-    np.testing.assert_allclose(path[1:], 0.0, atol=1e-15)
+    np.testing.assert_allclose(path[1:], 0.0, rtol=0.0, atol=1e-15)
     slope = jax.jit(jax.jacfwd(lambda least: momentum.chebyshev_steps(least, 2.0, 4)))(2.0)
     assert np.all(np.isfinite(jax.tree.leaves(slope)))
 
@@ -334,7 +334,7 @@ def defects(coefficients):
 def test_the_law_of_momentum(seed):
     """Every schedule obeys the law; and coefficients that obey it, with C[t, 0] not zero, are those of a schedule."""
     coefficients = np.asarray(momentum_coefficients(random_steps(seed)))
-    np.testing.assert_allclose(list(defects(coefficients).values()), 0.0, atol=1e-16)
+    np.testing.assert_allclose(list(defects(coefficients).values()), 0.0, rtol=0.0, atol=1e-16)
     rng = np.random.default_rng(seed)
     free = np.diag(rng.uniform(0.5, 1.5, STEPS)) @ np.ones((STEPS, STEPS))
     free[:, 1] = rng.normal(size=STEPS)
@@ -378,7 +378,7 @@ def test_nesterov_with_four_steps_is_no_momentum():
     for depth in (3, 4, 7):
         coefficients, gap = compared(jnp.asarray([b] * (depth - 1) + [0.0]))
         if depth <= 3:
-            np.testing.assert_allclose(gap, 0.0, atol=1e-15)
+            np.testing.assert_allclose(gap, 0.0, rtol=0.0, atol=1e-15)
         else:
             np.testing.assert_allclose(defects(coefficients)[2, 2], eta**2 * b**3, rtol=1e-13)
             np.testing.assert_allclose(gap[2, 2], eta * b**3 / (1.0 + b), rtol=1e-13)
@@ -449,9 +449,9 @@ def test_conjugate_gradients_are_best_in_their_norm(preconditioned, seed):
     matrix = np.asarray(DEFINITE) if preconditioned else np.eye(D)
     path = conjugate_path(prompt, D, preconditioned)
     for k in range(1, D + 1):
-        np.testing.assert_allclose(path[k], brute_force(prompt, start, best, hessian, k, matrix), atol=1e-9)
+        np.testing.assert_allclose(path[k], brute_force(prompt, start, best, hessian, k, matrix), rtol=0.0, atol=1e-9)
     oracle = krylov_oracle(prompt, jnp.asarray(best), jnp.asarray(hessian), D, DEFINITE if preconditioned else None)
-    np.testing.assert_allclose(oracle, path, atol=1e-9)
+    np.testing.assert_allclose(oracle, path, rtol=0.0, atol=1e-9)
 
 
 def chebyshev_of(least, largest):
@@ -478,7 +478,7 @@ def test_wide_prompts_give_the_minimum_norm():
     prompt = draw(3, n=3)
     path = conjugate_path(prompt)
     expected = np.linalg.pinv(np.asarray(prompt.x)) @ np.asarray(prompt.y)
-    np.testing.assert_allclose(path[3:], np.broadcast_to(expected, path[3:].shape), atol=1e-12)
+    np.testing.assert_allclose(path[3:], np.broadcast_to(expected, path[3:].shape), rtol=0.0, atol=1e-12)
 
 
 def test_at_the_answer_nothing_changes():
@@ -508,7 +508,7 @@ def test_the_derivative_of_the_answer():
     """After d steps dw/dy is X^+: conjugate gradients differentiate through to the derivative of least squares."""
     prompt = draw(6)
     slope = jax.jacfwd(lambda y: unroll(conjugate_gradient(), prompt._replace(y=y), D, keep="last"))(prompt.y)
-    np.testing.assert_allclose(slope, np.linalg.pinv(np.asarray(prompt.x)), atol=1e-10)
+    np.testing.assert_allclose(slope, np.linalg.pinv(np.asarray(prompt.x)), rtol=0.0, atol=1e-10)
 
 
 def additivity_defect(run, seed):
@@ -558,7 +558,7 @@ def test_the_oracle_is_brute_force(preconditioned, seed):
     for k in range(1, D):
         expected = brute_force(prompt, start, solution, np.asarray(DEFINITE), k, matrix)
         np.testing.assert_allclose(found[k], expected, rtol=0.0, atol=1e-9)
-    np.testing.assert_allclose(found[D:], np.broadcast_to(solution, (3, D)), atol=1e-11)
+    np.testing.assert_allclose(found[D:], np.broadcast_to(solution, (3, D)), rtol=0.0, atol=1e-11)
 
 
 @given(seed=SEEDS)
@@ -590,7 +590,7 @@ def test_the_oracle_of_a_space_that_is_full():
     run = jax.jit(lambda y: krylov_oracle(prompt._replace(y=y), solution, jnp.eye(D), D + 2))
     found = run(prompt.y)
     expected = np.linalg.pinv(x) @ x @ np.asarray(solution)
-    np.testing.assert_allclose(found[3:], np.broadcast_to(expected, (D, D)), atol=1e-11)
+    np.testing.assert_allclose(found[3:], np.broadcast_to(expected, (D, D)), rtol=0.0, atol=1e-11)
     slope = jax.jit(jax.grad(lambda y: jnp.sum(run(y))))(prompt.y)
     assert np.all(np.isfinite(slope))
     nothing = Prompt.of(x, np.zeros(3), used=np.zeros(3, dtype=bool))
@@ -604,7 +604,7 @@ def test_unused_rows_do_not_change_the_oracle():
     x[2:9], y[2:9] = short.x, short.y
     long = Prompt.of(x, y, used=(np.arange(10) >= 2) & (np.arange(10) < 9))
     run = jax.jit(lambda prompt: krylov_oracle(prompt, solution, DEFINITE, 4))
-    np.testing.assert_allclose(run(long), run(short), atol=1e-12)
+    np.testing.assert_allclose(run(long), run(short), rtol=0.0, atol=1e-12)
 
 
 # ---- inputs that move
@@ -635,7 +635,7 @@ def test_gd_plus_plus_without_shrinkage_is_gradient_descent():
     """b = 0: inputs stay, and the step is that of gradient descent."""
     prompt = draw(1)
     found = path_of(first_order.gd_plus_plus, jnp.full(STEPS, 0.2), jnp.zeros(STEPS), prompt=prompt)
-    np.testing.assert_allclose(found, unroll(first_order.gradient_descent(0.2), prompt, STEPS), atol=1e-14)
+    np.testing.assert_allclose(found, unroll(first_order.gradient_descent(0.2), prompt, STEPS), rtol=0.0, atol=1e-14)
 
 
 def test_the_degree_of_gd_plus_plus():
@@ -650,7 +650,7 @@ def test_the_degree_of_gd_plus_plus():
     error = np.asarray(unroll(first_order.gd_plus_plus(sizes, shrinkage), prompt, depth))[-1]
     p = np.polyfit(z, error, degree)[::-1]
     expected = polynomial.polymul([1.0, -0.5], polynomial.polysub([1.0], 0.4 * np.r_[0.0, polynomial.polypow([1.0, -0.3], 2)]))
-    np.testing.assert_allclose(p, expected, atol=1e-11)
+    np.testing.assert_allclose(p, expected, rtol=0.0, atol=1e-11)
     assert abs(p[degree]) > 1e-2
 
 
@@ -700,4 +700,4 @@ def test_optax_gets_the_value_if_it_asks():
         path.append(w)
     np.testing.assert_allclose(unroll(solver, prompt, STEPS)["w"], path, rtol=1e-11)
     assert solver.residual is not None
-    np.testing.assert_allclose(solver.residual({"w": jnp.ones(D)}, prompt)["w"], 0.0, atol=1e-14)
+    np.testing.assert_allclose(solver.residual({"w": jnp.ones(D)}, prompt)["w"], 0.0, rtol=0.0, atol=1e-14)

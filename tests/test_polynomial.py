@@ -206,7 +206,7 @@ def test_the_limit_in_numbers(n, eigenvalues, log_losses):
     """Natural logarithms of the loss for d = 5, to three decimals; zero steps leave d."""
     losses = limit(n, eigenvalues, len(log_losses))
     assert losses[0] == D
-    np.testing.assert_allclose(np.log(losses[1:]), log_losses, atol=6e-4)
+    np.testing.assert_allclose(np.log(losses[1:]), log_losses, rtol=0.0, atol=6e-4)
 
 
 @pytest.mark.parametrize(("n", "d"), [(20, 5), (3, 8), (1, 1)])
@@ -258,7 +258,7 @@ def test_loss_of_the_optimum_has_no_slope():
     np.testing.assert_allclose(loss_of(jnp.asarray(best), matrix), limit(N, COLOURED, DEPTH), rtol=1e-12)
     slopes = jax.grad(lambda p: jnp.sum(loss_of(p, matrix)))(jnp.asarray(best))
     for k in range(DEPTH + 1):
-        np.testing.assert_allclose(slopes[k, 1 : k + 1], 0.0, atol=1e-10)
+        np.testing.assert_allclose(slopes[k, 1 : k + 1], 0.0, rtol=0.0, atol=1e-10)
 
 
 # --- methods that attain it ----------------------------------------------------------------------------------------------
@@ -305,8 +305,8 @@ def test_momentum_attains_the_limit_at_every_depth(n, d):
 def test_momentum_in_numbers():
     """For n = 20, d = 5, to three decimals."""
     alpha, gamma = optimal_momentum(20, 5, 4)
-    np.testing.assert_allclose(alpha, [0.769, 0.837, 0.775, 0.718], atol=6e-4)
-    np.testing.assert_allclose(gamma, [0.0, 0.189, 0.310, 0.373], atol=6e-4)
+    np.testing.assert_allclose(alpha, [0.769, 0.837, 0.775, 0.718], rtol=0.0, atol=6e-4)
+    np.testing.assert_allclose(gamma, [0.0, 0.189, 0.310, 0.373], rtol=0.0, atol=6e-4)
 
 
 def test_the_limit_is_met_by_draws():
@@ -343,7 +343,7 @@ def test_steps_attain_the_limit_at_their_depth(n, d, depth):
 @pytest.mark.parametrize("steps", [[1.250, 0.515], [1.714, 0.689, 0.422], [2.139, 0.889, 0.521, 0.362]])
 def test_steps_in_numbers(steps):
     """For n = 20, d = 5, to three decimals."""
-    np.testing.assert_allclose(optimal_steps(20, 5, len(steps)), steps, atol=6e-4)
+    np.testing.assert_allclose(optimal_steps(20, 5, len(steps)), steps, rtol=0.0, atol=6e-4)
 
 
 # --- floors and limits of the limit --------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ def test_steps_in_numbers(steps):
 def test_degree_bound():
     """The limit at degrees 0, 1, 4, 13, whose logarithms are known for n = 20, d = 5; equal to the limit for one layer."""
     floor = degree_bound(20, 5, 3)
-    np.testing.assert_allclose(np.log(floor[1:]), [0.143, -2.901, -8.159], atol=6e-4)
+    np.testing.assert_allclose(np.log(floor[1:]), [0.143, -2.901, -8.159], rtol=0.0, atol=6e-4)
     np.testing.assert_array_equal(floor[:3], limit(20, WHITE, 4)[[0, 1, 4]])
 
 

@@ -71,7 +71,7 @@ def test_labels_are_exact(name):
     assert prompt.x_query.shape == (DRAWS, M, D)
     assert prompt.used.all()
     costs = jax.vmap(TASKS[name].objective)(jnp.asarray(w), jax.tree.map(jnp.asarray, prompt))
-    np.testing.assert_allclose(costs, 0.0, atol=1e-24)
+    np.testing.assert_allclose(costs, 0.0, rtol=0.0, atol=1e-24)
     assert TASKS[name].objective is least_squares
     assert TASKS[name].predict is linear_prediction
 
@@ -120,10 +120,10 @@ def test_a_rotated_root_has_its_deviations(seed):
     """root' root = diag(deviations^2) exactly, and the columns are singular vectors of the uniform matrix."""
     key = jax.random.key(seed)
     root = np.asarray(rotated_root(key, DEVIATIONS))
-    np.testing.assert_allclose(root.T @ root, np.diag(DEVIATIONS**2), atol=1e-13)
+    np.testing.assert_allclose(root.T @ root, np.diag(DEVIATIONS**2), rtol=0.0, atol=1e-13)
     matrix = np.asarray(jax.random.uniform(key, (D, D), minval=-1.0, maxval=1.0))
     rotated = (root / np.asarray(DEVIATIONS)).T @ matrix @ matrix.T @ (root / np.asarray(DEVIATIONS))
-    np.testing.assert_allclose(rotated, np.diag(np.linalg.svd(matrix, compute_uv=False) ** 2), atol=1e-12)
+    np.testing.assert_allclose(rotated, np.diag(np.linalg.svd(matrix, compute_uv=False) ** 2), rtol=0.0, atol=1e-12)
 
 
 def test_a_root_may_be_traced():
@@ -175,7 +175,7 @@ def test_without_queries_or_examples(build):
     prompt, answer, w = build(N, 0).sample(KEY)
     assert prompt.x_query is None
     np.testing.assert_array_equal(answer, w)
-    np.testing.assert_allclose(prompt.y, prompt.x @ w, atol=1e-13)
+    np.testing.assert_allclose(prompt.y, prompt.x @ w, rtol=0.0, atol=1e-13)
     empty = build(0, M).sample(KEY)
     assert empty.prompt.x.shape == (0, D)
     assert np.isfinite(empty.y_query).all()

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 from jaxl2o.checks import require
 
-# of trainings, each with its own rotation of the covariance; of test prompts; of fits on few prompts; of the sweep
-TRAINING, TEST, FEW, SWEPT = (0, 1, 2, 3, 4), (80, 81, 82, 83, 84), 85, 86
-SEEDS = (*TRAINING, *TEST, FEW, SWEPT)
-PARTS = ("limits", "descent", "exact", "variance", "mixture", "few", "laws", "sweep")
+# of trainings; of test prompts; of fits on few prompts; of the sweep; of the rotations, one for each training
+TRAINING, TEST, FEW, SWEPT, ROTATION = (0, 1, 2, 3, 4), (80, 81, 82, 83, 84), 85, 86, 87
+PARTS = ("limits", "descent", "exact", "variance", "mixture", "few", "laws", "sweep", "published")
 DEVIATIONS = (1.0, 1.0, 0.5, 0.25, 1.0)  # of the paper's inputs, before their rotation
 
 
@@ -24,7 +23,9 @@ class Config:
     network_batch: int = 512  # the same where the Transformer itself is trained
     test: int = 1_000_000  # prompts of each seed
     variances: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)  # of inputs and of solutions
-    fitted: int = 1000  # labelled prompts on which gates are fitted
+    fitted: int = 1000  # prompts of a training as it was published, and labelled ones on which gates are fitted
+    published_steps: int = 1000  # of such a training
+    published_seeds: int = 1
     fits: int = 500  # steps of fitting them
     routed: int = 200_000  # prompts of the mixture, of each seed
     prompts: tuple[int, ...] = (10, 30, 100, 300, 1000, 3000, 10_000)  # of training sets
@@ -41,6 +42,7 @@ class Config:
                 require(value >= 1, f"{name} is {value}; it must be at least 1.")
         unknown = ", ".join(sorted(set(self.parts) - set(PARTS)))
         require(not unknown and len(self.parts) > 0, f"parts are {self.parts}; choose among {', '.join(PARTS)}.")
-        require(self.seeds <= len(TRAINING), f"seeds is {self.seeds}; there are {len(TRAINING)}.")
+        most = max(self.seeds, self.published_seeds)
+        require(most <= len(TRAINING), f"{most} seeds are asked; there are {len(TRAINING)}.")
         require(self.depth <= 5, f"depth is {self.depth}; exact losses are in double precision, which has the digits up to 5.")
         require(self.swept % 50 == 0, f"swept is {self.swept}; the grid has 10 rates and 5 covariances, so 50 must divide it.")

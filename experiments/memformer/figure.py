@@ -34,6 +34,7 @@ def plot(results: Results) -> Figure:
     draws: dict[str, Callable[[Axes, Results], None]] = {
         "isotropic/": lambda axes, found: by_layer(axes, found, "isotropic"),
         "rotated/": lambda axes, found: by_layer(axes, found, "rotated"),
+        "published/": as_published,
         "variance/": by_variance,
         "mixture/": by_component,
         "few/": by_prompts,
@@ -81,13 +82,33 @@ def by_layer(axes: Axes, results: Results, law: str) -> None:
     label_ends(axes, ends, gap=0.5)
 
 
+def as_published(axes: Axes, results: Results) -> None:
+    """Trainings on a thousand prompts where inputs are not isotropic: losses on those prompts, dotted, and on fresh ones."""
+    colours = {"GD++": COLOURS["sky"], "Hadamard": COLOURS["accent"], "scalar": COLOURS["ink"], **COLOUR}
+    shown = [key.split("/")[2] for key in results if key.startswith("published/rotated/") and key.endswith("fresh prompts/1")]
+    depth = sum(key.startswith(f"published/rotated/{shown[0]}/fresh prompts/") for key in results)
+    ends: dict[str, tuple[float, str]] = {}
+    for title in shown:
+        colour = colours[title.partition(",")[0]]
+        for place, style in (("same prompts", ":"), ("fresh prompts", "-")):
+            rows = [np.log(results[f"published/rotated/{title}/{place}/{layer}"]).mean() for layer in range(1, depth + 1)]
+            axes.plot(range(1, depth + 1), rows, style, color=colour)
+            ends[title] = (float(rows[-1]), colour)
+    axes.set(title="As published: solid on fresh prompts, dotted on their own", xlabel="layers", xlim=(1, depth))
+    axes.set(ylabel="log of the mean squared error")
+    axes.set_xticks(range(1, depth + 1))
+    label_ends(axes, ends, gap=0.5)
+
+
 def by_variance(axes: Axes, results: Results) -> None:
     """At the largest depth, by the variance of inputs and solutions."""
     variances = results["variance/of"]
     shift = 2.0 * np.log(variances)
     best, gated = np.log(results["limit/isotropic"][-1]), level(results, "isotropic/gated by the inputs").value
-    axes.plot(variances, best + shift, color=COLOURS["limit"], label="fixed coefficients, best at each variance")
-    axes.plot(variances, gated + shift, color=COLOUR["gated by the inputs"], label="one method, gated by its inputs")
+    axes.plot(variances, best + shift, color=COLOURS["limit"], label="fixed scalars, best at each variance (by scaling)")
+    axes.plot(
+        variances, gated + shift, color=COLOUR["gated by the inputs"], label="one method, gated by its inputs (by scaling)"
+    )
     for key, style in (("fresh prompts", "-"), ("same prompts", ":")):
         values = np.log(results[f"variance/fitted, {key}"])
         axes.plot(variances, values, style, color=COLOURS["accent"], marker="o", label=f"three experts, gates fitted: {key}")
@@ -119,18 +140,19 @@ def by_component(axes: Axes, results: Results) -> None:
 
 
 def by_prompts(axes: Axes, results: Results) -> None:
-    """What coefficients that are best on few prompts lose on all, over the limit."""
-    sizes, depth = results["few/sizes"], results[f"few/{results['few/sizes'][0]}/all"].shape[1]
-    for layer, colour in zip(range(depth), ("classical", "accent", "trained", "transformer"), strict=False):
-        best = results["limit/isotropic"][layer + 1]
-        middle, low, high = (
-            np.array([results[f"few/{size}/all"][row, layer] for size in sizes]) / best - 1.0 for row in range(3)
-        )
-        axes.plot(sizes, middle, color=COLOURS[colour], marker="o", label=f"{layer + 1} layers")
-        axes.fill_between(sizes, low, high, color=COLOURS[colour], alpha=0.15, linewidth=0)
-    axes.set(title="Coefficients from few prompts", xlabel="prompts", ylabel="loss on all prompts over the least, minus one")
+    """The gap of coefficients that are best on few prompts: their loss on all prompts less that on their own."""
+    sizes = results["few/sizes"]
+    for layer, colour in zip(
+        range(results[f"few/{sizes[0]}/gap"].shape[1]), ("classical", "accent", "trained", "transformer"), strict=False
+    ):
+        middle, low, high = (np.array([results[f"few/{size}/gap"][row, layer] for size in sizes]) for row in range(3))
+        title = "1 layer" if layer == 0 else f"{layer + 1} layers"
+        axes.plot(sizes, middle, color=COLOURS[colour], marker="o", label=title)
+        axes.fill_between(sizes, np.maximum(low, 1e-6), high, color=COLOURS[colour], alpha=0.12, linewidth=0)
+    axes.plot(sizes, results["few/bound"], color=COLOURS["limit"], linestyle="--", label="bound, 1 layer")
+    axes.set(title="Coefficients from few prompts", xlabel="prompts", ylabel="loss on all prompts less that on their own")
     axes.set(xscale="log", yscale="log")
-    axes.legend()
+    axes.legend(fontsize=8)
 
 
 def by_law(axes: Axes, results: Results) -> None:

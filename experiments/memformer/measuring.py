@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
 from jaxtyping import Array, Float
 
 from experiments.common import Results, Run, readable, write_atomically
-from experiments.memformer.config import DEVIATIONS, TEST, TRAINING, Config
+from experiments.memformer.config import DEVIATIONS, ROTATION, TEST, TRAINING, Config
 from jaxl2o.evaluation.curves import squared_errors
 from jaxl2o.evaluation.sweep import sweep
 from jaxl2o.tasks.regression import linear_regression, rotated_root
@@ -33,7 +34,7 @@ def isotropic(seed: ScalarLike) -> Float[Array, "d d"]:
 
 def rotated(seed: ScalarLike) -> Float[Array, "d d"]:
     """The root of the paper's covariance, with the seed's own rotation."""
-    return rotated_root(jax.random.fold_in(jax.random.key(seed), 1), jnp.array(DEVIATIONS))
+    return rotated_root(jax.random.fold_in(jax.random.key(ROTATION), seed), jnp.array(DEVIATIONS))
 
 
 ROOTS: dict[str, Root] = {"isotropic": isotropic, "rotated": rotated}
@@ -64,6 +65,19 @@ def trained(config: Config, run: Run, title: str, first: Params, predict: Predic
         return advance(recipe, start(recipe, first, key), config.steps)[0].params
 
     return kept(run, title, first, lambda: sweep(train, {"seed": TRAINING[: config.seeds]}, config.seeds).values)
+
+
+def adapted(loss: Callable[[Params], Array], first: Params, rate: float, n_steps: int) -> Params:
+    """The parameters after so many steps of Adam on a loss that is the same in every step."""
+    optimizer = optax.adam(rate)
+
+    def step(state: tuple[Params, optax.OptState], _: None) -> tuple[tuple[Params, optax.OptState], None]:
+        params, memory = state
+        updates, memory = optimizer.update(jax.grad(loss)(params), memory)
+        return (optax.apply_updates(params, updates), memory), None
+
+    (params, _), _ = lax.scan(step, (first, optimizer.init(first)), length=n_steps)
+    return params
 
 
 def kept(run: Run, title: str, like: Params, compute: Callable[[], Params]) -> Params:

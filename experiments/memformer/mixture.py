@@ -48,7 +48,6 @@ def mixture(config: Config, run: Run, results: Results) -> None:
         errors = np.concatenate([np.asarray(measure(jax.random.key(seed))) for seed in TEST[: config.seeds]])
     results["mixture/prompts"] = np.array(len(errors))
     results["mixture/routed by the inputs"] = errors.mean(axis=0)
-    results["mixture/error of routed"] = errors.std(axis=0) / math.sqrt(len(errors))
 
 
 def least(matrix: Shaped[np.ndarray, "k k"]) -> np.ndarray:

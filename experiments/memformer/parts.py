@@ -87,17 +87,25 @@ def descent(config: Config, run: Run, results: Results) -> None:
     for law, root in ROOTS.items():
         for title, memory in memories(config.depth).items():
             methods = {f"{title}, preconditioned": preconditioned(memory, D, config.depth)}
-            if law == "rotated":
+            if law == "rotated" or title == "all gradients":
                 methods[title] = scalar(memory)
             for name, method in methods.items():
                 first, predict = at_every_depth(method, config.depth)
                 params = trained(config, run, f"{law}, {name}", first, predict, root, losses.all_steps())
                 score(config, run, results, f"{law}/{name}", predict, params, root)
+                if name == "all gradients":
+                    results[f"exact/{law}"] = exact_of_every_depth(config, np.asarray(params), law)
     network(config, run, results)
 
 
+def exact_of_every_depth(config: Config, coefficients: np.ndarray, law: str) -> np.ndarray:
+    """The exact loss at depth t of the coefficients of depth t, for every seed: (seeds, T)."""
+    matrix = loss_matrix(config.n, EIGENVALUES[law], config.depth)
+    return np.array([[exact_losses(own, matrix)[t + 1] for t, own in enumerate(seed)] for seed in coefficients])
+
+
 def network(config: Config, run: Run, results: Results) -> None:
-    """The Transformer itself, with the memory of all gradients: one set of parameters that is asked after every layer."""
+    """The Transformer itself, with the memory of all gradients, whose coefficients are trained; asked after every layer."""
     plain = jnp.broadcast_to(jnp.eye(D), (config.depth, D, D))
     learner = constrained_learner(lambda theta: linear_first_order(theta, plain), lambda key, prompt: None)
     first = memories(config.depth)["all gradients"].start
@@ -106,8 +114,8 @@ def network(config: Config, run: Run, results: Results) -> None:
         task = linear_regression(config.n, jnp.eye(D))
         optimizer = guarded(optax.adam(optax.cosine_decay_schedule(1e-2, config.steps)))
         recipe = Recipe(learner.predict, lambda step: task, losses.all_steps(), optimizer, config.network_batch)
-        run = jax.jit(advance, static_argnums=(0, 2))
-        return run(recipe, start(recipe, first, jax.random.key(TRAINING[0])), config.steps)[0].params
+        train = jax.jit(advance, static_argnums=(0, 2))
+        return train(recipe, start(recipe, first, jax.random.key(TRAINING[0])), config.steps)[0].params
 
     theta = kept(run, "Transformer with the memory of all gradients", first, compute)
     matrix = loss_matrix(config.n, EIGENVALUES["isotropic"], config.depth)
@@ -124,8 +132,7 @@ def exact(config: Config, run: Run, results: Results) -> None:
     """Exact conjugate gradients with one learned preconditioner, where inputs are not isotropic; and with the given one."""
 
     def predict(factor: Params, prompt: Prompt) -> jax.Array:
-        preconditioner = factor @ factor.T + 1e-3 * jnp.eye(D)
-        return unroll(conjugate_gradient_solver(preconditioner), prompt, config.depth) @ queries(prompt).T
+        return unroll(conjugate_gradient_solver(factor @ factor.T), prompt, config.depth) @ queries(prompt).T
 
     params = trained(config, run, "preconditioner", jnp.eye(D), predict, rotated, losses.log_relative(1e-6))
     score(config, run, results, "rotated/conjugate gradients, preconditioner learned", predict, params, rotated)

@@ -79,6 +79,10 @@ class TransformerConfig:
             self.memory == "none" or self.bias != "all",
             f"memory is {self.memory!r} with bias 'all'; memory is of heads, so take bias 'none' or 'mlp'.",
         )
+        checks.require(
+            self.memory != "conjugate" or self.dtype is None,
+            f"dtype is {self.dtype!r} with memory 'conjugate', whose inner products need all digits; leave dtype None.",
+        )
         checks.require(self.clip is None or self.clip > 0, f"clip is {self.clip}; give a positive bound, or None for none.")
 
 

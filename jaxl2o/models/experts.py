@@ -21,12 +21,15 @@ Gate = Callable[[Prompt], Float[Array, " E"]]
 
 
 def gated(encoding: Encoding, gate: Gate, heads: int = 1) -> Encoding:
-    """The same encoding, in which every expert, of so many heads, has its gate."""
+    """The same encoding, in which every expert, of so many heads, has its gate.
+
+    A gate sees the whole prompt, so prefixes are answered one by one.
+    """
 
     def tokens(prompt: Prompt) -> Tokens:
         return encoding.tokens(prompt)._replace(gate=jnp.repeat(gate(prompt), heads))
 
-    return encoding._replace(tokens=tokens)
+    return encoding._replace(tokens=tokens, read_prefixes=None)
 
 
 def fitted(values: Float[Array, " E"]) -> Gate:
@@ -39,7 +42,7 @@ def inverse_variance(trace: ScalarLike) -> Gate:
 
     An expert that is trained on x ~ N(0, Sigma) with tr Sigma = trace then serves every prompt with x and w times sigma: the
     labels are sigma^2 times as large, what a layer of linear attention adds grows by sigma^4, and the gate takes sigma^2 off.
-    So predictions on (c x, c w) are c^2 times those on (x, w), exactly.
+    So predictions on (c x, c w) are c^2 times those on (x, w), exactly, for every memory but `conjugate`, which needs no gate.
 
     Raises `ValueError` unless the trace is positive.
     """

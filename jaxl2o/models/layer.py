@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jaxl2o import checks
 from jaxl2o.models.config import TransformerConfig, default_float
 from jaxl2o.models.encoding import Tokens
 from jaxl2o.models.heads import MultiHeadAttention
@@ -48,6 +49,9 @@ class Layer(Part):
     def __call__(self, state: State, tokens: Tokens) -> tuple[State, Float[Array, "D M"]]:
         config, (z, memory) = self.config, state
         separate = config.memory != "none" or tokens.gate is not None
+        if tokens.gate is not None:
+            checks.require(config.bias != "all", "gates are of heads, so attention has no biases; take bias 'none' or 'mlp'.")
+            checks.shape("gate", tokens.gate, (None, config.heads))
 
         def before(name: str, z: Float[Array, "D M"]) -> Float[Array, "D M"]:
             return layer_norm(config, name)(z) if config.norm == "pre" else z

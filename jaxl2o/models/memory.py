@@ -5,8 +5,8 @@ With A_l = attention of layer l, (D, N) for every head h, and z_{l+1} = z_l + su
     none              W_l = A_l
     momentum          R_l = A_l + gamma_l R_{l-1},                          W_l = alpha_l R_l
     lfom              W_l = sum_{k <= l} c_{l,k} A_{l-k}                    any weights of all that was seen
-    lfom_tied         W_l = sum_{j <= l} c_j A_j                            the weights of layer j serve all later layers
-    hadamard          W_l = sum_{j <= l} G_j * A_j                          the same, a weight for every feature and token
+    lfom_tied         W_l = sum_{j <= l} c_j A_j                            the weight of layer j serves all later layers
+    hadamard          W_l = sum_{j <= l} G_j * A_j                          tied, a weight for every feature and token
     hadamard_past     W_l = A_l + sum_{j < l} G_j * A_j
     conjugate         as momentum, with alpha_l and gamma_l that the prompt itself determines
 
@@ -19,7 +19,8 @@ conjugate gradients are not; with inner products over the readable tokens,
     rho_l = -<z_l, A_l>,    gamma_l = rho_l / rho_{l-1},    R_l = A_l + gamma_l R_{l-1},    alpha_l = rho_l / <R_l, R_l>.
 
 They run over all slots, so this file does not know where the label stands: attention that writes labels alone is zero
-elsewhere. A step whose rho is negative or zero up to rounding changes nothing, and none after it does. Rounding of A_l is that
+elsewhere; they are conjugate gradients for one such head without a gate, in an encoder, all of whose tokens read the same. A
+step whose rho is negative or zero up to rounding changes nothing, and then none after it does. Rounding of A_l is that
 of a sum as large as A_0, so rho_l is known to within eps |z_l| |A_0|: full digits where labels can be fitted exactly, and half
 of them where |z_l|, the residual, does not vanish.
 """
@@ -30,6 +31,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jaxl2o import checks
 from jaxl2o.models.config import TransformerConfig, default_float
 from jaxl2o.models.encoding import Tokens
 from jaxl2o.models.part import Part
@@ -75,10 +77,10 @@ class Memory(Part):
                 memory = memory + self.of_heads("coefficient", 0.0) * seen
                 return memory, memory
             case "hadamard":
-                memory = memory + self.by_token(seen)
+                memory = memory + self.by_token(seen, tokens)
                 return memory, memory
             case "hadamard_past":
-                return memory + self.by_token(seen), seen + memory
+                return memory + self.by_token(seen, tokens), seen + memory
             case "conjugate":
                 return conjugate(memory, seen, z, tokens)
             case _:
@@ -97,9 +99,10 @@ class Memory(Part):
 
         return self.cast(self.param("coefficients", init, (depth, self.config.heads), default_float()))
 
-    def by_token(self, seen: Float[Array, "H D M"]) -> Float[Array, "H D M"]:
+    def by_token(self, seen: Float[Array, "H D M"], tokens: Tokens) -> Float[Array, "H D M"]:
         """What is seen, times a number for every feature and token of every prompt."""
         config = self.config
+        checks.shape("scale", tokens.scale, (None, config.tokens))
         shape = (config.heads, config.width, config.tokens)
         weights = self.cast(self.param("weights", nn.initializers.zeros, shape, default_float()))
         return (seen.reshape(*shape[:2], -1, config.tokens) * weights[:, :, None]).reshape(seen.shape)
