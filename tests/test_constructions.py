@@ -36,6 +36,7 @@ from jaxl2o.models.learner import transformer_learner
 from jaxl2o.models.presets import small_tf
 from jaxl2o.models.transformer import Transformer
 from jaxl2o.solvers.in_context import InContextLayers
+from jaxl2o.solvers.krylov import frozen_steps
 from jaxl2o.solvers.momentum import Steps, chebyshev_steps
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.varying import MomentumLayers, VaryingLayers
@@ -397,6 +398,18 @@ def textbook_steps(steps: Steps, preconditioner, prompt: Prompt):
     return first_order(preconditioner, prompt, move)
 
 
+def textbook_frozen(x, prompt: Prompt):
+    """The coefficients of conjugate gradients for X'X w = X'1 of another X, by Hestenes and Stiefel, on this prompt."""
+    hessian, residual = x.T @ x / N, x.T @ np.ones(N) / N
+    direction, a, m = residual, [], [0.0]
+    for _ in range(STEPS):
+        a.append(residual @ residual / (direction @ hessian @ direction))
+        after = residual - a[-1] * hessian @ direction
+        m.append(after @ after / (residual @ residual))
+        residual, direction = after, after + m[-1] * direction
+    return textbook_steps(Steps(jnp.asarray(a), jnp.asarray(m[:-1])), np.eye(SIZE), prompt)
+
+
 def textbook_coefficients(coefficients, prompt: Prompt):
     """w moves by -sum_j C[t, t - j] g_j."""
 
@@ -538,6 +551,11 @@ FAMILIES = {
         lambda theta: gradient_descent_with_momentum(*theta),
         lambda rng: (draw_steps(rng), 0.3 * rng.normal(size=(BATCH, SIZE, SIZE))),
         lambda theta, prompt: textbook_steps(*theta, prompt),
+    ),
+    "frozen-conjugate-gradient": (
+        lambda theta: gradient_descent_with_momentum(frozen_steps(Prompt.of(theta, jnp.ones(N)), STEPS), jnp.eye(SIZE)),
+        lambda rng: rng.normal(size=(BATCH, N, SIZE)),
+        textbook_frozen,
     ),
     "linear-first-order": (
         lambda theta: linear_first_order(*theta),

@@ -19,7 +19,7 @@ from jaxl2o.limits.krylov import krylov_oracle
 from jaxl2o.objectives import least_squares
 from jaxl2o.solvers import first_order, momentum
 from jaxl2o.solvers.from_optax import from_optax
-from jaxl2o.solvers.krylov import conjugate_gradient
+from jaxl2o.solvers.krylov import conjugate_gradient, frozen_steps
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.linear_first_order import (
     linear_first_order,
@@ -701,3 +701,15 @@ def test_optax_gets_the_value_if_it_asks():
     np.testing.assert_allclose(unroll(solver, prompt, STEPS)["w"], path, rtol=1e-11)
     assert solver.residual is not None
     np.testing.assert_allclose(solver.residual({"w": jnp.ones(D)}, prompt)["w"], 0.0, rtol=0.0, atol=1e-14)
+
+
+def test_frozen_coefficients_are_conjugate_gradients_on_their_own_prompt_alone():
+    """There momentum with them has the iterates of conjugate gradients, also beyond the answer; elsewhere it has not."""
+    own, other = draw(0), draw(1)
+    steps = frozen_steps(own, D + 2)
+    exact, again = (
+        np.asarray(unroll(solver, own, D + 2)) for solver in (conjugate_gradient(), momentum.scheduled_momentum(steps))
+    )
+    np.testing.assert_allclose(again, exact, rtol=0.0, atol=1e-9 * np.abs(exact).max())
+    elsewhere = [np.asarray(unroll(solver, other, D)) for solver in (conjugate_gradient(), momentum.scheduled_momentum(steps))]
+    assert np.abs(elsewhere[0] - elsewhere[1])[-1].max() > 1e-3

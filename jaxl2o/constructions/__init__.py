@@ -16,11 +16,12 @@ from jaxl2o.constructions.first_order import (
     optimal,
     optimal_without_memory,
 )
-from jaxl2o.constructions.gradient_descent import gradient_descent, preconditioned_gradient_descent
+from jaxl2o.constructions.gradient_descent import gaussian_prompt, gradient_descent, preconditioned_gradient_descent
 from jaxl2o.constructions.in_context import in_context_alista
 from jaxl2o.constructions.momentum import lista_vm_with_momentum
 from jaxl2o.constructions.sparse_recovery import lista_vm, lista_vm_known_support, lista_vm_linear_read_out
 from jaxl2o.solvers.in_context import InContextLayers
+from jaxl2o.solvers.krylov import frozen_steps
 from jaxl2o.solvers.momentum import Steps, chebyshev_steps
 from jaxl2o.solvers.varying import MomentumLayers, VaryingLayers
 
@@ -72,6 +73,9 @@ CONSTRUCTIONS: dict[str, Callable[[], Construction]] = {
     "heavy-ball": lambda: gradient_descent_with_momentum(Steps(jnp.full(8, 0.3), jnp.full(8, 0.5)), jnp.eye(5)),
     "chebyshev": lambda: gradient_descent_with_momentum(chebyshev_steps(0.2, 3.0, 8), jnp.eye(5)),
     "momentum": lambda: gradient_descent_with_momentum(_random_steps(), _random_preconditioner()),
+    "frozen-conjugate-gradient": lambda: gradient_descent_with_momentum(
+        frozen_steps(gaussian_prompt(5)(jax.random.key(5)), 4), jnp.eye(5)
+    ),
     "linear-first-order": lambda: linear_first_order(
         _random_coefficients(), 0.5 * jax.random.normal(jax.random.key(4), (6, 5, 5))
     ),

@@ -8,6 +8,8 @@ from jaxtyping import Array, Float
 
 from jaxl2o.objectives import least_squares_gradient
 from jaxl2o.solvers.first_order import preconditioning, start_at_zero
+from jaxl2o.solvers.momentum import Steps
+from jaxl2o.solvers.unroll import unroll
 from jaxl2o.types import Prompt, Solver, design_matrix
 
 
@@ -57,3 +59,18 @@ def conjugate_gradient(preconditioner: Float[Array, "d d"] | None = None) -> Sol
         return jax.tree.map(lambda new, old: jnp.where(going, new, old), further, state)
 
     return Solver(init, step, lambda state: state.w, residual=least_squares_gradient)
+
+
+def frozen_steps(prompt: Prompt, n_steps: int, preconditioner: Float[Array, "d d"] | None = None) -> Steps:
+    """What conjugate gradients find on this prompt, as a schedule: `scheduled_momentum` with it runs them again.
+
+    On this prompt that is conjugate gradients; on any other it is momentum with coefficients that are not its own. A step
+    beyond the answer has zeros.
+    """
+    states = unroll(conjugate_gradient(preconditioner), prompt, n_steps, keep=lambda state: state)
+    moves, directions = jnp.diff(states.w, axis=0), states.direction[1:]
+    before, after = states.rho[:-1], states.rho[1:]
+    going = jnp.any(moves != 0.0, axis=1)
+    sizes = jnp.where(going, jnp.sum(directions**2, axis=1), 1.0)
+    momentum = jnp.where(going & (before > 0.0), after / jnp.where(before > 0.0, before, 1.0), 0.0)
+    return Steps(jnp.sum(moves * directions, axis=1) / sizes, momentum)
