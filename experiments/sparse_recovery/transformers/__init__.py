@@ -38,6 +38,7 @@ PRESETS = {
         batch=8,
         supports=(3,),
         test=32,
+        asked=32,
         fitted=64,
     ),
     "quick": Config(),

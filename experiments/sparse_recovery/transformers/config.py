@@ -54,7 +54,8 @@ class Config:
     small_rate: float = 2e-3  # Adam's there
     heads: tuple[int, ...] = (1, 2, 4, 8)
     test: int = 20_000  # test signals of each repetition
-    fitted: int = 20_000  # signals on which read-outs are fitted
+    asked: int = 4000  # test signals of networks from a random start, which have long prompts; a quarter of them a length
+    fitted: int = 5000  # signals on which read-outs are fitted
 
     def __post_init__(self) -> None:
         check(self, PARTS)

@@ -81,8 +81,8 @@ def asked(config: Config, run: Run, results: Results, title: str, path: Path, lo
     """What all layers answer at some lengths, and the last at all up to the longest that was trained: errors of labels."""
     with run.stage(f"{title}: answers at every length"):
         for n in (n for n in config.lengths if n <= longest):
-            score(results, f"random {n}/{title}", path, task_of(config, n_queries=QUERIES, n=n), config.test, seed=TEST[0])
-        task, count = task_of(config, n_queries=QUERIES, n=longest), config.test // 4 + 1
+            score(results, f"random {n}/{title}", path, task_of(config, n_queries=QUERIES, n=n), config.asked, seed=TEST[0])
+        task, count = task_of(config, n_queries=QUERIES, n=longest), config.asked // 4 + 1
         measure = jax.jit(lambda key, length: squared_errors(path, at_length(task, length), key, count))
         found = (measure(jax.random.key(TEST[0]), jnp.asarray(length)) for length in range(longest + 1))
         results[f"random/by length/{title}"] = np.array([float(errors[:, -1].mean() / sizes.mean()) for errors, sizes in found])
