@@ -47,9 +47,8 @@ CONFIGS = {
     ),
     "softmax-merged": TransformerConfig(depth=2, heads=1, width=WIDTH, mlp_dim=4, attention="softmax", repeats=2),
     "momentum": TransformerConfig(depth=3, heads=2, width=WIDTH, memory="momentum", mlp_dim=4, bias="mlp", norm="post"),
-    "lfom": TransformerConfig(depth=2, heads=2, width=WIDTH, memory="lfom", repeats=2),
-    "lfom-factored": TransformerConfig(
-        depth=3, heads=2, width=WIDTH, head_dim=2, score="factored", write="factored", memory="lfom", unroll=True
+    "lfom": TransformerConfig(
+        depth=2, heads=2, width=WIDTH, head_dim=2, score="factored", write="factored", memory="lfom", repeats=2
     ),
     "lfom-tied": TransformerConfig(depth=3, heads=2, width=WIDTH, memory="lfom_tied", norm="pre", remat=True),
     "hadamard": TransformerConfig(depth=3, heads=2, width=WIDTH, memory="hadamard", tokens=SIZE),
