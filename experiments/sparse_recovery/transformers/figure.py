@@ -33,7 +33,7 @@ def plot(results: Results) -> Figure:
         "random 20/": lambda axes, found: answers_by_layer(axes, found, 20),
         "random 40/": lambda axes, found: answers_by_layer(axes, found, 40),
         "alignment/Small TF/token error": decoded,
-        "alignment/Small TF/answers": lambda axes, found: heat(axes, found, "Small TF", "answers "),
+        "alignment/Small TF/answers": lambda axes, found: heat(axes, found, "Small TF", "answers ", "gradient descent"),
     }
     drawn = [draw for key, draw in draws.items() if any(name.startswith(key) for name in results)]
     rows = -(-len(drawn) // 3)
@@ -98,8 +98,8 @@ def training(axes: Axes, results: Results) -> None:
     axes.set(
         title="From a random start", xlabel="share of the training", ylabel="squared error, mean over prefixes", xlim=(0, 1)
     )
-    axes.set_ylim(0.0, None)
-    axes.legend()
+    axes.set_ylim(0.0, 1.35 * axes.get_ylim()[1])  # room for the names
+    axes.legend(loc="upper right", fontsize=8)
 
 
 def by_length(axes: Axes, results: Results) -> None:
@@ -151,12 +151,12 @@ def by_shape(axes: Axes, results: Results) -> None:
     axes.set(title="A small Small TF: heads and read-outs", xlabel="mean relative error")
 
 
-def heat(axes: Axes, results: Results, title: str, decoded_by: str = "") -> None:
+def heat(axes: Axes, results: Results, title: str, decoded_by: str = "", rival: str = "LISTA-VM with momentum") -> None:
     """Cosines between the errors of every layer's estimate and of every step's iterate."""
-    cosines = results[f"alignment/{title}/{decoded_by}LISTA-VM with momentum"]
+    cosines = results[f"alignment/{title}/{decoded_by}{rival}"]
     image = axes.imshow(cosines, origin="lower", cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
     axes.figure.colorbar(image, ax=axes, label="cosine of errors", pad=0.02)
-    axes.set(title=f"Errors of {title}", xlabel="step of LISTA-VM with momentum", ylabel="layer")
+    axes.set(title=f"Errors of {title}", xlabel=f"step of {rival}", ylabel="layer")
     for ticks in (axes.set_xticks, axes.set_yticks):
         ticks(range(0, len(cosines), 2))
     axes.grid(False)
