@@ -137,7 +137,7 @@ def by_component(axes: Axes, results: Results) -> None:
             )
     axes.set(title="A mixture of three laws, d = 1", xlabel="layers", ylabel="log of the mean squared error")
     axes.set_xticks(layers)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=7, loc="upper right")
 
 
 def by_prompts(axes: Axes, results: Results) -> None:
