@@ -40,6 +40,7 @@ EXPERIMENTS = (
     "sparse_recovery",
     "sparse_recovery.transformers",
     "l2o_benchmark",
+    "memformer",
     "speed.training",
 )
 RESULTS = Path(__file__).parent / "results"

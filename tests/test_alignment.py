@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 
 from jaxl2o.checks import InputError
 from jaxl2o.constructions.sparse_recovery import lista_vm
-from jaxl2o.evaluation.alignment import alignment, decode, observe, read_outs
+from jaxl2o.evaluation.alignment import alignment, decode, implied, observe, read_outs
 from jaxl2o.models.encoding import Stream, alternating, interleaved, scratch, scratch_with_constant, stacked
 from jaxl2o.models.learner import residual_stream, transformer_learner
 from jaxl2o.objectives import least_squares, linear_prediction
@@ -306,3 +306,27 @@ def test_the_last_token_is_the_querys(encoding):
     np.testing.assert_array_equal(np.flatnonzero(changed), [len(changed) - 1])
     tokens_of_an_example = (len(changed) - 1) // 5
     np.testing.assert_array_equal(first.mask[-1, :-1], np.repeat(used, tokens_of_an_example))
+
+
+# what answers imply
+
+
+@given(seed=SEEDS)
+def test_answers_imply_the_iterate_that_gives_them(seed):
+    """Labels <x, w_t> imply w_t; what is added across all queries' own space is not seen."""
+    rng = np.random.default_rng(seed)
+    queries, iterates, across = rng.normal(size=(9, D)), rng.normal(size=(LAYERS, D)), rng.normal(size=(LAYERS, 9))
+    across -= across @ queries @ np.linalg.pinv(queries)
+    prompt = Prompt(jnp.zeros((1, D)), jnp.zeros(1), jnp.ones((1, D)), jnp.ones(1, bool))
+
+    def predict(prompt):
+        assert prompt.x_query is not None
+        return jnp.asarray(iterates) @ prompt.x_query.T + across
+
+    np.testing.assert_allclose(implied(predict, jnp.asarray(queries))(prompt), iterates, rtol=1e-9, atol=1e-9)
+
+
+def test_too_few_queries_are_refused():
+    """Fewer answers than coordinates imply no signal."""
+    with pytest.raises(InputError, match="3 queries for 4 coordinates"):
+        implied(lambda prompt: jnp.zeros((1, 3)), jnp.ones((3, D)))

@@ -19,7 +19,7 @@ from jaxl2o.models.canonical import distance, merge
 from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.encoding import Stream, Tokens
 from jaxl2o.models.heads import spans
-from jaxl2o.models.layer import Layer
+from jaxl2o.models.layer import Layer, State
 from jaxl2o.models.layout import BlockMatrix, Layout
 from jaxl2o.models.transformer import Transformer
 
@@ -46,6 +46,14 @@ CONFIGS = {
         depth=3, heads=2, width=WIDTH, head_dim=WIDTH, attention="softmax", score="factored", write="factored", unroll=True
     ),
     "softmax-merged": TransformerConfig(depth=2, heads=1, width=WIDTH, mlp_dim=4, attention="softmax", repeats=2),
+    "momentum": TransformerConfig(depth=3, heads=2, width=WIDTH, memory="momentum", mlp_dim=4, bias="mlp", norm="post"),
+    "lfom": TransformerConfig(
+        depth=2, heads=2, width=WIDTH, head_dim=2, score="factored", write="factored", memory="lfom", repeats=2
+    ),
+    "lfom-tied": TransformerConfig(depth=3, heads=2, width=WIDTH, memory="lfom_tied", norm="pre", remat=True),
+    "hadamard": TransformerConfig(depth=3, heads=2, width=WIDTH, memory="hadamard", tokens=SIZE),
+    "hadamard-past": TransformerConfig(depth=3, heads=2, width=WIDTH, memory="hadamard_past", tokens=SIZE, unroll=True),
+    "conjugate": TransformerConfig(depth=4, heads=2, width=WIDTH, memory="conjugate"),
 }  # fmt: skip
 EVERY_CONFIG = pytest.mark.parametrize("name", CONFIGS)
 
@@ -64,6 +72,7 @@ def draw_tokens(config: TransformerConfig, rng) -> Tokens:
         jnp.asarray(mask),
         jnp.asarray(rng.uniform(0.2, 1.0, SIZE)),
         jnp.asarray(rng.integers(0, max(config.positions, 1), SIZE)),
+        None if config.memory == "none" else jnp.asarray(rng.normal(size=config.heads)),
     )
 
 
@@ -109,7 +118,7 @@ def activation(kind: str, u):
 
 
 def attend(config: TransformerConfig, params, z, tokens: Tokens):
-    """For every token i the sum over heads h and readable tokens j of weight_h(i, j) write_h(z_j)."""
+    """For every head h and token i the sum over readable tokens j of weight_h(i, j) write_h(z_j): (H, N, D)."""
 
     def project(name: str, token, h: int):
         bias = params[f"{name}_bias"][h] if config.bias == "all" else 0.0
@@ -124,7 +133,7 @@ def attend(config: TransformerConfig, params, z, tokens: Tokens):
     def write(j: int, h: int):
         return z[j] @ params["write"][h] if config.write == "merged" else project("value", z[j], h) @ params["output"][h]
 
-    out = np.zeros_like(z)
+    out = np.zeros((config.heads, *z.shape))
     for i in range(len(z)):
         readable = [j for j in range(len(z)) if tokens.mask[i, j]]
         for h in range(config.heads):
@@ -135,9 +144,49 @@ def attend(config: TransformerConfig, params, z, tokens: Tokens):
             else:
                 weights = tokens.scale[i] * (np.maximum(scores, 0.0) if config.attention == "relu" else scores)
             for weight, j in zip(weights, readable, strict=True):
-                out[i] += weight * write(j, h)
-        out[i] += params["output_bias"] if config.bias == "all" else 0.0
+                out[h, i] += weight * write(j, h)
     return out
+
+
+def remember(config: TransformerConfig, params, seen, stream, mask):
+    """What all heads write in layer l = len(seen) - 1: a sum over the layers j <= l of what attention saw in them."""
+    last = len(seen) - 1
+    if config.memory == "conjugate":
+        return conjugate(seen, stream, mask)
+
+    def weight(j: int):
+        match config.memory:
+            case "momentum":
+                return params[last]["step_size"] * np.prod([params[i]["decay"] for i in range(j + 1, last + 1)], axis=0)
+            case "lfom":
+                return params[last]["coefficients"][last - j]
+            case "lfom_tied":
+                return params[j]["coefficient"]
+            case "hadamard":
+                return params[j]["weights"].swapaxes(1, 2)
+            case "hadamard_past":
+                return params[j]["weights"].swapaxes(1, 2) if j < last else np.ones(config.heads)
+            case _:
+                return np.full(config.heads, float(j == last))
+
+    return sum(weight(j).reshape(len(seen[j]), *weight(j).shape[1:] or (1, 1)) * seen[j] for j in range(last + 1))
+
+
+def conjugate(seen, stream, mask):
+    """alpha_l R_l, with R_l = A_l + rho_l / rho_{l-1} R_{l-1} and alpha_l = rho_l / <R_l, R_l>, or zero where rho_l <= 0."""
+    register, before = np.zeros_like(seen[0]), None  # rounding plays no part: random tokens are no answers
+    for saw, z in zip(seen, stream, strict=True):
+        rho = -np.sum(saw * z, axis=2) @ mask.T
+        if before is not None:
+            register = register * divide(rho, np.where(rho > 0.0, before, 0.0))[:, :, None]
+        register, before = saw + register, rho
+    alpha = divide(rho, np.where(rho > 0.0, np.sum(register**2, axis=2) @ mask.T, 0.0))
+    return alpha[:, :, None] * register
+
+
+def divide(over, under):
+    """over / under, or zero where `under` is."""
+    return np.divide(over, under, out=np.zeros_like(over), where=under != 0.0)
 
 
 def textbook(config: TransformerConfig, params, tokens: Tokens):
@@ -148,7 +197,7 @@ def textbook(config: TransformerConfig, params, tokens: Tokens):
         z = z @ params["read_in"] + params["read_in_bias"]
     if config.positions:
         z = z + params["positions"][tokens.position]
-    stream = [z]
+    stream, seen, memories = [z], [], []
     for layer in list(range(config.depth)) * config.repeats:
         own = jax.tree.map(lambda leaf, layer=layer: leaf[layer], params["layers"])
 
@@ -161,7 +210,14 @@ def textbook(config: TransformerConfig, params, tokens: Tokens):
             biases = (own["mlp"]["up_bias"], own["mlp"]["down_bias"]) if config.bias != "none" else (0.0, 0.0)
             return activation(config.activation, z @ own["mlp"]["up"] + biases[0]) @ own["mlp"]["down"] + biases[1]
 
-        z = branch(z, "attention", lambda z, own=own: attend(config, own["attention"], z, tokens))
+        def attention(z, own=own):
+            seen.append(attend(config, own["attention"], z, tokens))
+            memories.append(own.get("memory"))
+            written = remember(config, memories, seen, stream, tokens.mask)
+            bias = own["attention"]["output_bias"] if config.bias == "all" else 0.0
+            return np.einsum("h,hnd->nd", np.ones(config.heads) if tokens.gate is None else tokens.gate, written) + bias
+
+        z = branch(z, "attention", attention)
         z = branch(z, "mlp", mlp) if config.mlp_dim else z
         z = z if config.clip is None else np.minimum(np.maximum(z, -config.clip), config.clip)
         stream.append(z)
@@ -268,8 +324,11 @@ def test_spans_cover_the_readers(size):
     assert len(ends) <= 5
 
 
-@EVERY_CONFIG
-@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+# conjugate gradients need all digits, and refuse less
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, dtype) for name in CONFIGS for dtype in (None, "bfloat16") if (name, dtype) != ("conjugate", "bfloat16")],
+)
 def test_shapes_and_dtypes(name, dtype):
     """residual (depth repeats + 1, N, D), answers (depth repeats + 1, N), in the dtype asked for; parameters in float64."""
     config = replace(CONFIGS[name], dtype=dtype)
@@ -603,7 +662,7 @@ def test_a_layer_by_itself_is_the_first_step_of_the_stream():
     params, tokens = draw_params(config, rng), draw_tokens(config, rng)
     stream = forward(config)(params, tokens).residual
     one = jax.tree.map(lambda leaf: leaf[None], tokens)
-    layer = jax.jit(lambda own, z: Layer(config).apply({"params": own}, z.T, one)[0].T)
+    layer = jax.jit(lambda own, z: Layer(config).apply({"params": own}, State(z.T, None), one)[1].T)
     for t in range(config.depth):
         own = jax.tree.map(lambda leaf, t=t: leaf[t], params["layers"])
         np.testing.assert_allclose(layer(own, stream[t]), stream[t + 1], rtol=1e-12, atol=1e-13)

@@ -9,15 +9,19 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxl2o.objectives import lasso_objective, least_squares
-from jaxl2o.solvers import branching, composition, first_order, in_context, lista, proximal, varying, wrappers
+from jaxl2o.solvers import branching, composition, first_order, in_context, lista, momentum, proximal, varying, wrappers
 from jaxl2o.solvers.denoisers import bernoulli_gaussian, soft
+from jaxl2o.solvers.from_optax import from_optax
 from jaxl2o.solvers.greedy import omp
+from jaxl2o.solvers.krylov import conjugate_gradient
 from jaxl2o.solvers.lasso import penalty_max, solve_lasso
+from jaxl2o.solvers.linear_first_order import linear_first_order
 from jaxl2o.solvers.message_passing import LampLayers, amp, lamp
 from jaxl2o.solvers.orthogonal import TistaLayers, oamp, tista
 from jaxl2o.solvers.unroll import unroll
@@ -30,6 +34,8 @@ WEIGHT = jax.random.normal(KEY_WEIGHT, (STEPS, D, N)) / (3 * N)
 THRESHOLD = jax.random.uniform(KEY_THRESHOLD, (STEPS,), maxval=0.1)
 WILD = 300.0 * jax.random.normal(KEY_WILD, (STEPS, D, D)).at[::2].set(jnp.eye(D) / 300.0)
 SQUARE = jnp.eye(N) + jnp.ones((N, N)) / N
+MEMORY = jax.random.normal(jax.random.key(5), (STEPS, STEPS, D, D)) / (3.0 * STEPS)
+DEFINITE = jnp.eye(D) + MATRIX[0] @ MATRIX[0].T
 SUPPORT = jnp.array([True, False, True, False, True])
 
 
@@ -57,6 +63,18 @@ def on_unit_columns(solver):
 ANY_MATRIX = {
     "gradient-descent": lambda c: first_order.gradient_descent(0.2),
     "preconditioned": lambda c: first_order.preconditioned_gradient_descent(MATRIX[0]),
+    "gd-plus-plus": lambda c: first_order.gd_plus_plus(2.0 * THRESHOLD, 0.3 * THRESHOLD),
+    "heavy-ball": lambda c: momentum.heavy_ball(0.1, 0.4),
+    "preconditioned-heavy-ball": lambda c: momentum.heavy_ball(0.05, 0.4, DEFINITE),
+    "scheduled-momentum": lambda c: momentum.scheduled_momentum(momentum.Steps(THRESHOLD, 8.0 * THRESHOLD), MATRIX[0]),
+    "nesterov": lambda c: momentum.nesterov(0.1, 8.0 * THRESHOLD),
+    "chebyshev": lambda c: momentum.scheduled_momentum(momentum.chebyshev_steps(0.5, 6.0, STEPS)),
+    "linear-first-order": lambda c: linear_first_order(MEMORY[..., 0, 0]),
+    "linear-first-order-of-diagonals": lambda c: linear_first_order(MEMORY[..., 0]),
+    "linear-first-order-of-matrices": lambda c: linear_first_order(MEMORY),
+    "conjugate-gradient": lambda c: conjugate_gradient(),
+    "preconditioned-conjugate-gradient": lambda c: conjugate_gradient(DEFINITE),
+    "optax-sgd": lambda c: from_optax(optax.sgd(0.1, momentum=0.4), least_squares),
     "ista": lambda c: proximal.ista(0.1 * c),
     "ista-of-given-step": lambda c: proximal.ista(0.1 * c, 0.2),
     "fista": lambda c: proximal.fista(0.1 * c),
@@ -90,6 +108,17 @@ SOLVERS = ANY_MATRIX | {
 }
 
 MEMORYLESS = ("gradient-descent", "preconditioned", "ista")
+# those that treat all directions alike
+ISOTROPIC = (
+    "gradient-descent",
+    "gd-plus-plus",
+    "heavy-ball",
+    "nesterov",
+    "chebyshev",
+    "linear-first-order",
+    "conjugate-gradient",
+    "optax-sgd",
+)
 # those that treat all coordinates, and both signs, alike
 SYMMETRIC = ("ista", "fista", "amp-soft", "amp", "tista", "oamp", "omp", "block-ista")
 
@@ -198,12 +227,13 @@ def orthogonal(seed):
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(D, D)))[0]
 
 
+@pytest.mark.parametrize("name", ISOTROPIC)
 @given(seed=st.integers(0, 2**31 - 1))
-def test_gradient_descent_is_equivariant_to_rotations(seed):
-    """x -> Q x turns every iterate of gradient descent w -> Q w."""
+def test_rotations(name, seed):
+    """x -> Q x turns every iterate w -> Q w."""
     q = orthogonal(seed)
-    turned = iterates("gradient-descent", PROMPT._replace(x=PROMPT.x @ q.T))
-    np.testing.assert_allclose(turned, iterates("gradient-descent") @ q.T, atol=1e-12)
+    turned = iterates(name, PROMPT._replace(x=PROMPT.x @ q.T))
+    np.testing.assert_allclose(turned, iterates(name) @ q.T, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", SYMMETRIC)
@@ -328,7 +358,9 @@ def test_restart_is_faster():
     assert restarted - best < 1e-3 * (plain - best)
 
 
-@pytest.mark.parametrize("name", ["gradient-descent", "preconditioned", "ista", "fista"])
+@pytest.mark.parametrize(
+    "name", ["gradient-descent", "preconditioned", "heavy-ball", "conjugate-gradient", "optax-sgd", "ista", "fista"]
+)
 def test_residual_is_zero_at_the_answer_alone(name):
     """The residual vanishes at the minimiser, which is a fixed point of the step, and not elsewhere."""
     solver = SOLVERS[name](1.0)

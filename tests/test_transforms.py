@@ -15,7 +15,7 @@ from jaxl2o.constructions.learner import constrained_learner
 from jaxl2o.constructions.sparse_recovery import lista_vm
 from jaxl2o.models import presets
 from jaxl2o.models.encoding import alternating, interleaved, stacked
-from jaxl2o.models.layer import Layer
+from jaxl2o.models.layer import Layer, State
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.solvers import varying
 from jaxl2o.solvers.learned import learned
@@ -62,7 +62,7 @@ def one_layer():
         tokens = alternating(D).tokens(prompt)
         z = jnp.sin(tokens.z.sum(axis=1, keepdims=True) + jnp.arange(8.0)[None])
         one = jax.tree.map(lambda leaf: leaf[None], tokens)
-        return Layer(GPT2).apply({"params": own}, z.T, one)[0].T
+        return Layer(GPT2).apply({"params": own}, State(z.T, None), one)[1].T
 
     return apply, own
 

@@ -6,11 +6,23 @@ import jax
 import jax.numpy as jnp
 
 from jaxl2o.constructions.construction import Construction
-from jaxl2o.constructions.gradient_descent import gradient_descent, preconditioned_gradient_descent
+from jaxl2o.constructions.first_order import (
+    conjugate_gradient,
+    diagonal_first_order,
+    gradient_descent_plus_plus,
+    gradient_descent_with_momentum,
+    linear_first_order,
+    nesterov,
+    optimal,
+    optimal_without_memory,
+)
+from jaxl2o.constructions.gradient_descent import gaussian_prompt, gradient_descent, preconditioned_gradient_descent
 from jaxl2o.constructions.in_context import in_context_alista
 from jaxl2o.constructions.momentum import lista_vm_with_momentum
 from jaxl2o.constructions.sparse_recovery import lista_vm, lista_vm_known_support, lista_vm_linear_read_out
 from jaxl2o.solvers.in_context import InContextLayers
+from jaxl2o.solvers.krylov import frozen_steps
+from jaxl2o.solvers.momentum import Steps, chebyshev_steps
 from jaxl2o.solvers.varying import MomentumLayers, VaryingLayers
 
 
@@ -42,9 +54,40 @@ def _random_preconditioner(d: int = 5) -> jax.Array:
     return 0.3 * jnp.eye(d) + 0.1 * jax.random.normal(jax.random.key(1), (d, d))
 
 
+def _random_covariance(d: int = 5) -> jax.Array:
+    root = jax.random.normal(jax.random.key(1), (d, d))
+    return jnp.eye(d) + 0.2 * root @ root.T
+
+
+def _random_steps(depth: int = 8) -> Steps:
+    return Steps(*jax.random.uniform(jax.random.key(2), (2, depth), minval=0.1, maxval=0.6))
+
+
+def _random_coefficients(depth: int = 6, *sizes: int) -> jax.Array:
+    return 0.2 * jax.random.normal(jax.random.key(3), (depth, depth, *sizes))
+
+
 CONSTRUCTIONS: dict[str, Callable[[], Construction]] = {
     "gradient-descent": lambda: gradient_descent(d=5, depth=8, step_size=0.3),
     "preconditioned-gradient-descent": lambda: preconditioned_gradient_descent(8, _random_preconditioner()),
+    "heavy-ball": lambda: gradient_descent_with_momentum(Steps(jnp.full(8, 0.3), jnp.full(8, 0.5)), jnp.eye(5)),
+    "chebyshev": lambda: gradient_descent_with_momentum(chebyshev_steps(0.2, 3.0, 8), jnp.eye(5)),
+    "momentum": lambda: gradient_descent_with_momentum(_random_steps(), _random_preconditioner()),
+    "frozen-conjugate-gradient": lambda: gradient_descent_with_momentum(
+        frozen_steps(gaussian_prompt(5)(jax.random.key(5)), 4), jnp.eye(5)
+    ),
+    "linear-first-order": lambda: linear_first_order(
+        _random_coefficients(), 0.5 * jax.random.normal(jax.random.key(4), (6, 5, 5))
+    ),
+    "diagonal-first-order": lambda: diagonal_first_order(_random_coefficients(6, 5)),
+    "nesterov": lambda: nesterov(0.3, jnp.array([0.1, 0.3, 0.4, 0.5, 0.5, 0.0]), d=5),
+    "gradient-descent-plus-plus": lambda: gradient_descent_plus_plus(
+        jnp.array([0.3, 0.2, 0.3]), jnp.array([0.1, 0.2, 0.1]), d=5
+    ),
+    "conjugate-gradient": lambda: conjugate_gradient(jnp.eye(5), depth=10),
+    "preconditioned-conjugate-gradient": lambda: conjugate_gradient(_random_covariance(), depth=10),
+    "optimal-first-order": lambda: optimal(20, _random_covariance(), depth=6),
+    "optimal-without-memory": lambda: optimal_without_memory(20, _random_covariance(), depth=4),
     "lista-vm": lambda: lista_vm(random_varying_layers(), bound=BOUND),
     "lista-vm-factored": lambda: lista_vm(random_varying_layers(), bound=BOUND, head_dim=11),
     "lista-vm-known-support": lambda: lista_vm_known_support(random_varying_layers(), jnp.arange(10) < 5, bound=BOUND),

@@ -1,6 +1,7 @@
 """A theorem is parameters and the solver they equal; `gap` measures whether they do."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -129,6 +130,31 @@ def _fill_layer(config: TransformerConfig, layer: LayerSpec) -> Params:
         bias = bias if layer.mlp.up_bias is None else bias.at[:units].set(layer.mlp.up_bias)
     biases = {"up_bias": bias, "down_bias": jnp.zeros(width)} if config.bias == "mlp" else {}
     return {"attention": attention, "mlp": {"up": up, "down": down, **biases}}
+
+
+# where the heads stand in a leaf, behind the axis of layers
+_HEADS = dict.fromkeys(("score", "query", "key", "value", "coefficients"), 2)
+
+
+def merge(config: TransformerConfig, trees: Sequence[Params]) -> tuple[TransformerConfig, Params]:
+    """The heads of several Transformers of one config, side by side in one: the sum of what each of them would write.
+
+    The memory of every head is its own, and `models.experts` gives each of the groups a gate; so a mixture of experts is the
+    one Transformer.
+
+    Raises `ValueError` if there is no tree, or if the config has more than heads: an MLP, norms, a read-in or a read-out.
+    """
+    checks.require(len(trees) > 0, "there are no experts to merge; give at least one.")
+    more = config.mlp_dim or config.read_in or config.positions or config.norm != "none" or config.read_out != "none"
+    checks.require(
+        not more and config.bias == "none",
+        "only heads can stand side by side; this config has an MLP, norms, biases, positions, a read-in or a read-out.",
+    )
+
+    def beside(path: Any, *leaves: Array) -> Array:
+        return jnp.concatenate(leaves, axis=_HEADS.get(path[-1].key, 1))
+
+    return replace(config, heads=len(trees) * config.heads), jax.tree_util.tree_map_with_path(beside, *trees)
 
 
 def gap_by_layer(construction: Construction, prompt: Prompt) -> Float[Array, " pairs"]:

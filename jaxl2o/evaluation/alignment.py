@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
@@ -57,6 +58,24 @@ def observe(
         return Observations(represent(instance.prompt), path(instance.prompt), instance.solution)
 
     return lax.map(one, jax.random.split(key, count), batch_size=min(chunk, count))
+
+
+def implied(
+    predict: Callable[[Prompt], Float[Array, "layers m"]], queries: Float[Array, "m d"]
+) -> Callable[[Prompt], Float[Array, "layers d"]]:
+    """The signal that answers imply: prompt -> the w_t whose labels <x_j, w_t> are nearest to what layer t answers at x_j.
+
+    The queries x_j are the same for all prompts, and at least d: a network whose answers are linear in the query is decoded
+    exactly, without any fit on tasks. Give it to `observe` as what represents the network, and its features are estimates.
+    """
+    m, d = queries.shape
+    checks.require(m >= d, f"there are {m} queries for {d} coordinates; ask at least as many as there are coordinates.")
+    inverse = jnp.linalg.pinv(queries)
+
+    def estimates(prompt: Prompt) -> Float[Array, "layers d"]:
+        return predict(prompt._replace(x_query=queries)) @ inverse.T
+
+    return estimates
 
 
 class ReadOut(NamedTuple):

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jaxl2o import checks
 from jaxl2o.models.attention import Attention
 
+Memory = Literal["none", "momentum", "lfom", "lfom_tied", "hadamard", "hadamard_past", "conjugate"]
+
 
 @dataclass(frozen=True)
 class TransformerConfig:
@@ -25,6 +27,7 @@ class TransformerConfig:
     read_in: tokens are mapped to the stream by a learned affine map of this input width; 0: they are the stream.
     read_out: none; linear, <v, h> + b; or bilinear, <h, V h> + <v, h>.
     positions: length of a table of learned position vectors; 0: none.
+    memory: what a layer remembers of earlier layers, as in `memory`.  tokens: N, which a Hadamard memory must know; 0: any.
     unroll: the layers are compiled one after another instead of looped over, which is faster to run and slower to compile.
     remat: recompute a layer in the backward pass.  dtype: of the computation ("bfloat16"); None: that of the parameters.
     """
@@ -45,6 +48,8 @@ class TransformerConfig:
     read_in: int = 0
     read_out: Literal["none", "linear", "bilinear"] = "none"
     positions: int = 0
+    memory: Memory = "none"
+    tokens: int = 0
     repeats: int = 1
     unroll: bool = False
     remat: bool = False
@@ -53,7 +58,7 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         for name in ("depth", "heads", "width", "repeats"):
             checks.require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("head_dim", "mlp_dim", "read_in", "positions"):
+        for name in ("head_dim", "mlp_dim", "read_in", "positions", "tokens"):
             checks.require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be zero or greater.")
         for field in fields(self):
             if get_origin(field.type) is Literal:
@@ -64,6 +69,19 @@ class TransformerConfig:
             factored == (self.head_dim > 0),
             f"head_dim is {self.head_dim} with score {self.score!r} and write {self.write!r}; "
             "factored heads need a head_dim of at least 1, merged heads need 0.",
+        )
+        hadamard = self.memory.startswith("hadamard")
+        checks.require(
+            hadamard == (self.tokens > 0),
+            f"tokens is {self.tokens} with memory {self.memory!r}; a Hadamard memory needs their number, others 0.",
+        )
+        checks.require(
+            self.memory == "none" or self.bias != "all",
+            f"memory is {self.memory!r} with bias 'all'; memory is of heads, so take bias 'none' or 'mlp'.",
+        )
+        checks.require(
+            self.memory != "conjugate" or self.dtype is None,
+            f"dtype is {self.dtype!r} with memory 'conjugate', whose inner products need all digits; leave dtype None.",
         )
         checks.require(self.clip is None or self.clip > 0, f"clip is {self.clip}; give a positive bound, or None for none.")
 

@@ -18,14 +18,16 @@ from jaxl2o.types import Prompt, design_matrix, queries
 class Tokens(NamedTuple):
     """z: the vectors; mask_ij: token i may read token j; scale_i: what i's sums are multiplied by; position_i: i's place.
 
-    Places count what came before and may be read, so they do not see unused examples, and all queries share one. The tokens
-    of many prompts are these arrays with a leading axis.
+    Places count what came before and may be read, so they do not see unused examples, and all queries share one.
+    gate_h: what all that head h writes is multiplied by; None: by one (`experts`). The tokens of many prompts are these arrays
+    with a leading axis.
     """
 
     z: Float[Array, "*prompts N D"]
     mask: Bool[Array, "*prompts N N"]
     scale: Float[Array, "*prompts N"]
     position: Int[Array, "*prompts N"]
+    gate: Float[Array, "*prompts H"] | None = None
 
 
 class Stream(NamedTuple):

@@ -16,7 +16,7 @@ SPAN, SPANS = 27, 4
 
 
 class MultiHeadAttention(Part):
-    """z -> sum over heads of weights_h z write_h, with weights_h = weighting(z score_h z').
+    """z -> weights_h z write_h, with weights_h = weighting(z score_h z'), summed over heads; or of every head, if `separate`.
 
     A merged head is the matrices `score` and `write`, (D, D) each. A factored one has score = query key' and
     write = value output. Where the products are fewer that way, factored heads are merged as they are used: then all heads
@@ -29,9 +29,10 @@ class MultiHeadAttention(Part):
     """
 
     causal: bool = False
+    separate: bool = False
 
     @nn.compact
-    def __call__(self, z: Float[Array, "D M"], tokens: Tokens) -> Float[Array, "D M"]:
+    def __call__(self, z: Float[Array, "D M"], tokens: Tokens) -> Float[Array, "D M"] | Float[Array, "H D M"]:
         config, width, (prompts, size) = self.config, z.shape[0], tokens.scale.shape
         heads, inner, biased = config.heads, config.head_dim, config.bias == "all"
         # per token, D (D + N) products of numbers for a merged head, K (2D + N) for a factored one; a bias cannot be merged
@@ -59,8 +60,14 @@ class MultiHeadAttention(Part):
         else:
             write = self.weight("output", (heads, inner, width), heads * inner)
             write = jnp.einsum("dhk,hke->hde", factors["value"], write) if merging else write
+        mixed = side_by_side(mixed)
+        if self.separate:
+            seen = (
+                mixed.reshape(heads, -1, z.shape[1]) if "value" in own else mixed.reshape(-1, heads, z.shape[1]).swapaxes(0, 1)
+            )
+            return jnp.einsum("hke,hkm->hem", write, seen)
         write = write if "value" in own else write.transpose(1, 0, 2)
-        out = project(write.reshape(-1, width), side_by_side(mixed))
+        out = project(write.reshape(-1, width), mixed)
         return out + self.vector("output_bias", (width,))[:, None] if biased else out
 
     def through(self, factors: dict[str, Float[Array, "D H K"]], z: Float[Array, "D M"], prompts: int) -> dict[str, Array]:

@@ -1,6 +1,8 @@
 """The papers' models as points of the one config. Parameter counts are tested."""
 
-from jaxl2o.models.config import TransformerConfig
+from dataclasses import replace
+
+from jaxl2o.models.config import Memory, TransformerConfig
 
 
 def small_tf(d: int = 20, depth: int = 12) -> TransformerConfig:
@@ -56,3 +58,12 @@ def linear_attention(d: int, depth: int, heads: int = 1) -> TransformerConfig:
     Encoding: `stacked(d)`, where answers are minus the label slot.
     """
     return TransformerConfig(depth=depth, heads=heads, width=d + 1, init_scale=0.02)
+
+
+def memformer(d: int, depth: int, memory: Memory, heads: int = 1, n: int = 0) -> TransformerConfig:
+    """The memory-augmented linear Transformer of Dutta and Sra 2024 (arXiv:2410.07263): `linear_attention` that remembers.
+
+    n: examples of every prompt of one query, which a Hadamard memory must know: it has a number for each of n + 1 tokens.
+    """
+    tokens = n + 1 if memory.startswith("hadamard") else 0
+    return replace(linear_attention(d, depth, heads), memory=memory, tokens=tokens)

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.models.encoding import Stream, Tokens
-from jaxl2o.models.layer import Layer, layer_norm
+from jaxl2o.models.layer import Layer, State, layer_norm
+from jaxl2o.models.memory import empty
 from jaxl2o.models.part import Part, project
 
 # Flax annotates in_axes as int, but documents nn.broadcast for inputs that all layers share. Its check of constancy traces the
@@ -82,14 +83,14 @@ class Transformer(Part):
     def looped(self, first: Float[Array, "D M"], tokens: Tokens) -> list[Float[Array, "D M"]]:
         """The stream after 0..T layers, by a scan over the layers inside a scan over the repeats."""
         repeat = nn.scan(
-            lambda module, z, tokens: module.layers(z, tokens),
+            lambda module, state, tokens: module.layers(state, tokens),
             variable_broadcast="params",
             split_rngs={"params": False},
             in_axes=_SHARED,
             length=self.config.repeats,
             check_constancy_invariants=self.is_initializing(),
         )
-        _, later = repeat(self, first, tokens)
+        _, later = repeat(self, State(first, empty(self.config, first)), tokens)
         return [first, *later.reshape(-1, *first.shape)]
 
     def one_by_one(self, first: Float[Array, "D M"], tokens: Tokens) -> list[Float[Array, "D M"]]:
@@ -100,7 +101,8 @@ class Transformer(Part):
         layers = [tree.unflatten(leaf[0] for leaf in own) for own in zip(*parts, strict=True)]
         # outside of a scan the compiler would find that a layer is computed twice, and keep the first
         layer = (nn.remat(Layer) if self.config.remat else Layer)(self.config, self.causal, parent=None)
-        steps = [first]
+        state, steps = State(first, empty(self.config, first)), [first]
         for own in layers * self.config.repeats:
-            steps.append(layer.apply({"params": own}, steps[-1], tokens)[0])
+            state, z = layer.apply({"params": own}, state, tokens)
+            steps.append(jnp.asarray(z))
         return steps

@@ -1,4 +1,4 @@
-"""Task -> Task: how many examples a prompt has, how many coordinates count, and how many instances there are."""
+"""Task -> Task: how many examples a prompt has, how many coordinates count, at what scale, and how many instances there are."""
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +59,26 @@ def in_dimensions(task: Task, count: ScalarLike) -> Task:
             return Instance(prompt, jnp.where(kept, y_query, 0.0), solution - rest)
         y_query = y_query - prompt.x_query @ rest
         return Instance(prompt._replace(x_query=jnp.where(kept, prompt.x_query, 0.0)), y_query, solution - rest)
+
+    return task._replace(sample=sample)
+
+
+def with_variance(task: Task, variance: ScalarLike) -> Task:
+    """The same draw with X, queries and solution times sqrt(variance), so labels, noise among them, times `variance`.
+
+    Without queries the answer is the solution, which is scaled as such. For labels that are linear in a solution of d numbers
+    (the shift of Dutta & Sra 2024, arXiv:2410.07263, towards prompts of a scale that training did not have). `variance` > 0
+    may be traced.
+    """
+    checks.positive("variance", variance)
+
+    def sample(key: Key) -> Instance:
+        prompt, y_query, solution = task.sample(key)
+        deviation = jnp.sqrt(variance)
+        prompt = prompt._replace(x=deviation * design_matrix(prompt), y=variance * prompt.y)
+        if prompt.x_query is None:
+            return Instance(prompt, deviation * y_query, deviation * solution)
+        return Instance(prompt._replace(x_query=deviation * prompt.x_query), variance * y_query, deviation * solution)
 
     return task._replace(sample=sample)
 

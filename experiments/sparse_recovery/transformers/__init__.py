@@ -8,9 +8,8 @@ mean of |w - b|^2 over mean of |b|^2; where labels are predicted, the same of th
 repetition trains everything anew, with its own seed and test signals; ratios are of means of one repetition, and intervals
 are Student's over repetitions. All start from solvers of equal training; same time is by the clock of the trainings, on the
 same devices. The safeguard is one rule for all: an iterate that fits the data worse than zero, or is far too long, is not
-taken; solvers undo it, while inside of the Transformer it goes on. Rates were chosen by short trials on other draws. The
-batches of a longer training are those with which the next repetition began. From a random start there is one seed, and too
-few steps for the paper's results: a curve.
+taken; solvers undo it, while inside of the Transformer it goes on. Rates were chosen by short trials on other draws. From a
+random start there is one seed, and too few steps for the paper's results: a curve.
 Expected. A ratio below 1, most of which the momentum gives; see how much the training of the Transformer adds.
 Command. python -m experiments sparse_recovery.transformers --preset quick
 """
@@ -39,9 +38,10 @@ PRESETS = {
         batch=8,
         supports=(3,),
         test=32,
+        asked=32,
         fitted=64,
     ),
-    "quick": Config(networks=("Small TF",)),
+    "quick": Config(),
     "cpu": Config(steps=6000, solver_steps=6000, support_steps=1000, small_steps=10_000, test=100_000),
 }
 

@@ -6,11 +6,24 @@ from experiments.sparse_recovery.config import check
 from jaxl2o.checks import require
 
 # of the repetitions: their trainings, the solvers' trainings on, their test signals; then fits of read-outs, and random starts
-TRAINING, LONGER, TEST = (0, 1, 2, 3, 4), (1, 2, 3, 4, 5), (60, 61, 62, 63, 64)
+TRAINING, LONGER, TEST = (0, 1, 2, 3, 4), (10, 11, 12, 13, 14), (60, 61, 62, 63, 64)
 FIT, RANDOM = 7, 8
-SEEDS = (*sorted({*TRAINING, *LONGER}), FIT, RANDOM, *TEST)
+SEEDS = (*TRAINING, *LONGER, FIT, RANDOM, *TEST)
 PARTS = ("theorem", "random", "support", "structure", "shapes")
 NETWORKS = ("Small TF", "GPT-2")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network that is trained from a random start."""
+
+    network: str
+    n: int  # measurements of its longest prompt; it is asked after all of them and after any fewer
+    steps: int  # of training
+
+    def __post_init__(self) -> None:
+        require(self.network in NETWORKS, f"there is no network {self.network!r}; choose among {', '.join(NETWORKS)}.")
+        require(min(self.n, self.steps) >= 1, f"{self} is given; a prompt needs a measurement, and a training a step.")
 
 
 @dataclass(frozen=True)
@@ -28,8 +41,8 @@ class Config:
     steps: int = 600  # of training the filled Transformer; solvers are trained on for the same time
     batch: int = 256  # signals a step
     rate: float = 1e-5  # Adam's, after the first steps; cosine to zero
-    networks: tuple[str, ...] = NETWORKS  # which are trained from a random start
-    random_steps: int = 20_000  # of training each of them
+    starts: tuple[Start, ...] = (Start("Small TF", 10, 20_000), Start("Small TF", 40, 6000), Start("GPT-2", 10, 1500))
+    lengths: tuple[int, ...] = (10, 20, 40)  # measurements at which what all layers of them answer is tested
     random_batch: int = 64  # prompts a step
     random_rate: float = 1e-3  # Adam's, after the first steps; cosine to zero
     supports: tuple[int, ...] = (5, 10, 15)  # signals that live in the first so many coordinates
@@ -41,7 +54,8 @@ class Config:
     small_rate: float = 2e-3  # Adam's there
     heads: tuple[int, ...] = (1, 2, 4, 8)
     test: int = 20_000  # test signals of each repetition
-    fitted: int = 20_000  # signals on which read-outs are fitted
+    asked: int = 4000  # test signals of networks from a random start, which have long prompts; a quarter of them a length
+    fitted: int = 5000  # signals on which read-outs are fitted
 
     def __post_init__(self) -> None:
         check(self, PARTS)
@@ -49,7 +63,7 @@ class Config:
         require(self.repetitions <= most, f"repetitions is {self.repetitions}; there are seeds for {most}.")
         least = min((self.d, *self.supports))
         require(self.sparsity <= least, f"sparsity is {self.sparsity}, but some signals have only {least} coordinates.")
-        unknown = ", ".join(sorted(set(self.networks) - set(NETWORKS)))
-        require(not unknown, f"there is no network {unknown}; choose among {', '.join(NETWORKS)}.")
+        titles = [(start.network, start.n) for start in self.starts]
+        require(len(set(titles)) == len(titles), f"starts are {titles}; each of them may stand there once.")
         require(self.d % 4 == 0 or "structure" not in self.parts, f"d is {self.d}; blocks of 4 must tile it.")
         require(max(self.supports) <= self.d, f"supports are {self.supports}; there are only {self.d} coordinates.")

@@ -29,7 +29,11 @@ def plot(results: Results) -> Figure:
         "shapes": by_shape,
         "random/loss": training,
         "random/by length": by_length,
-        "alignment/Small TF/error": decoded,
+        "random 10/": lambda axes, found: answers_by_layer(axes, found, 10),
+        "random 20/": lambda axes, found: answers_by_layer(axes, found, 20),
+        "random 40/": lambda axes, found: answers_by_layer(axes, found, 40),
+        "alignment/Small TF/token error": decoded,
+        "alignment/Small TF/answers": lambda axes, found: heat(axes, found, "Small TF", "answers ", "gradient descent"),
     }
     drawn = [draw for key, draw in draws.items() if any(name.startswith(key) for name in results)]
     rows = -(-len(drawn) // 3)
@@ -86,15 +90,16 @@ def training(axes: Axes, results: Results) -> None:
     for key, losses in results.items():
         if key.startswith("random/loss/"):
             title = key.removeprefix("random/loss/")
-            axes.plot(np.linspace(0.0, 1.0, len(losses)), losses, color=colour_of(title), label=title)
-    for share, text in zip(RISE, ("one coordinate before", "all of them from here"), strict=True):
+            style = "--" if "," in title else "-"
+            axes.plot(np.linspace(0.0, 1.0, len(losses)), losses, color=colour_of(title), linestyle=style, label=title)
+    for share, text in zip(RISE, ("one coordinate until here", "all of them from here"), strict=True):
         axes.axvline(share, color=COLOURS["ink"], linewidth=0.8, linestyle=":")
         axes.text(share + 0.01, 0.05, text, fontsize=8, rotation=90, va="bottom")
     axes.set(
         title="From a random start", xlabel="share of the training", ylabel="squared error, mean over prefixes", xlim=(0, 1)
     )
-    axes.set_ylim(0.0, None)
-    axes.legend()
+    axes.set_ylim(0.0, 1.35 * axes.get_ylim()[1])  # room for the names
+    axes.legend(loc="upper right", fontsize=8)
 
 
 def by_length(axes: Axes, results: Results) -> None:
@@ -102,7 +107,8 @@ def by_length(axes: Axes, results: Results) -> None:
     for key, means in results.items():
         if key.startswith("random/by length/"):
             title = key.removeprefix("random/by length/")
-            axes.plot(np.arange(len(means)), means, color=colour_of(title), marker="o", label=title)
+            style = "--" if "," in title else "-"
+            axes.plot(np.arange(len(means)), means, color=colour_of(title), linestyle=style, label=title)
     axes.set(title="From a random start: every prefix", xlabel="measurements", ylabel="mean relative error", ylim=(0, 1.1))
     axes.legend()
 
@@ -145,23 +151,39 @@ def by_shape(axes: Axes, results: Results) -> None:
     axes.set(title="A small Small TF: heads and read-outs", xlabel="mean relative error")
 
 
-def heat(axes: Axes, results: Results, title: str) -> None:
+def heat(axes: Axes, results: Results, title: str, decoded_by: str = "", rival: str = "LISTA-VM with momentum") -> None:
     """Cosines between the errors of every layer's estimate and of every step's iterate."""
-    cosines = results[f"alignment/{title}/LISTA-VM with momentum"]
+    cosines = results[f"alignment/{title}/{decoded_by}{rival}"]
     image = axes.imshow(cosines, origin="lower", cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
     axes.figure.colorbar(image, ax=axes, label="cosine of errors", pad=0.02)
-    axes.set(title=f"Errors of {title}", xlabel="step of LISTA-VM with momentum", ylabel="layer")
+    axes.set(title=f"Errors of {title}", xlabel=f"step of {rival}", ylabel="layer")
     for ticks in (axes.set_xticks, axes.set_yticks):
         ticks(range(0, len(cosines), 2))
     axes.grid(False)
 
 
 def decoded(axes: Axes, results: Results) -> None:
-    """What a linear read-out of every layer knows of the signal."""
-    styles = {"Small TF": (colour_of("Small TF"), "-"), "Small TF, random parameters": (colour_of("Small TF"), ":")}
-    for title, (colour, style) in styles.items():
-        if f"alignment/{title}/error" in results:
-            errors = results[f"alignment/{title}/error"]
-            axes.plot(np.arange(len(errors)), errors, color=colour, linestyle=style, label=title)
-    axes.set(title="Decoded from every layer", xlabel="layer", ylabel="relative error of the decoded signal", ylim=(0, 1.1))
-    axes.legend()
+    """What is known of the signal after every layer: by what the network answers, and by a linear read-out of a token."""
+    for title in ("Small TF", "GPT-2"):
+        for name, style in (("answers", "-"), ("token", "--")):
+            if (key := f"alignment/{title}/{name} error") in results:
+                label = {"answers": f"{title}, answers", "token": f"{title}, query's token"}[name]
+                axes.plot(np.arange(len(results[key])), results[key], color=colour_of(title), linestyle=style, label=label)
+    key = "alignment/Small TF, random parameters/token error"
+    axes.plot(np.arange(len(results[key])), results[key], color=COLOURS["ink"], linestyle=":", label="token, random parameters")
+    axes.set(title="Decoded from every layer", xlabel="layer", ylabel="relative error of the decoded signal", ylim=(0, 1.5))
+    axes.legend(fontsize=8)
+
+
+def answers_by_layer(axes: Axes, results: Results, n: int) -> None:
+    """What networks from a random start answer after every layer, through their last read-out, beside steps of solvers."""
+    for title in titles(results, f"random {n}"):
+        means = results[f"random {n}/{title}/mean"][0]
+        if len(means) == 1:
+            axes.axhline(means[0], color=colour_of(title), linestyle=":", label=title)
+        else:
+            style = "--" if "," in title else "-"
+            axes.plot(np.arange(len(means)), means, color=colour_of(title), linestyle=style, label=title)
+    axes.set(title=f"Labels after {n} measurements", xlabel="layer or step", ylabel="mean relative error", ylim=(0.0, 1.5))
+    axes.set_xlim(0, None)
+    axes.legend(fontsize=8)

@@ -14,10 +14,14 @@ from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.types import Params, ScalarLike, Task
 
 
-def task_of(config: Config, support: ScalarLike | None = None, n_queries: int = 0) -> Task:
-    """Fresh Gaussian matrices without noise; signals live in the first `support` coordinates, None: in all."""
+def task_of(config: Config, support: ScalarLike | None = None, n_queries: int = 0, n: int | None = None) -> Task:
+    """Fresh Gaussian matrices without noise; signals live in the first `support` coordinates, None: in all.
+
+    n: measurements, None: the config's.
+    """
     inside = jnp.arange(config.d) < (config.d if support is None else support)
-    return sparse_recovery(exactly(config.d, config.sparsity, inside), fresh(config.n, config.d), n_queries=n_queries)
+    matrices = fresh(config.n if n is None else n, config.d)
+    return sparse_recovery(exactly(config.d, config.sparsity, inside), matrices, n_queries=n_queries)
 
 
 def solver(config: Config, run: Run, title: str, method: Method, task: Task, seed: int) -> Params:

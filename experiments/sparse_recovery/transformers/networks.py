@@ -26,7 +26,8 @@ from jaxl2o.training.loop import Recipe
 from jaxl2o.training.parallel import devices_for
 from jaxl2o.types import Learner, Params, Predict, Prompt, ScalarLike, Task
 
-CLIP, BOUND, GATE = 8.0, 100.0, 16.0  # a healthy stream stays below the first two; |x| + rho |y| below the last
+CLIP, GATE = 8.0, 16.0  # a healthy stream stays below the first; |x| + rho |y| below the second
+BOUND = 1e4  # mask constant above every score that the clip allows
 WARMUP = 50  # steps in which the rate rises
 RISE = (0.04, 0.6)  # shares of a training between which its dimensions grow, one after another
 INIT_SCALE = 3.0**-0.5  # of random parameters: the deviation of PyTorch's uniform default
@@ -51,19 +52,19 @@ class Network(NamedTuple):
         return lambda prompt: stream(params, prompt)[:, -1]
 
 
-def theorem(layers: MomentumLayers | VaryingLayers, n: int, bound: float) -> Construction:
+def theorem(layers: MomentumLayers | VaryingLayers, n: int) -> Construction:
     """The Transformer that runs LISTA-VM, with momentum or without, and has no norms.
 
     Its clip is one that no healthy stream reaches: short prefixes explode, and are in the same stream.
     """
     momentum = isinstance(layers, MomentumLayers)
-    construction = lista_vm_with_momentum(layers, n, bound, GATE) if momentum else lista_vm(layers, n, bound)
+    construction = lista_vm_with_momentum(layers, n, BOUND, GATE) if momentum else lista_vm(layers, n, BOUND)
     return construction._replace(config=replace(construction.config, clip=CLIP, unroll=True))
 
 
 def filled(layers: MomentumLayers | VaryingLayers, n: int) -> Network:
     """The same, where training begins."""
-    construction = theorem(layers, n, BOUND)
+    construction = theorem(layers, n)
     return Network(construction.config, construction.encoding, construction.params)
 
 
@@ -128,13 +129,10 @@ def at_random(config: TransformerConfig, encoding: Encoding, task: Task, seed: i
     return Network(config, encoding, transformer_learner(config, encoding).init(key, prompt))
 
 
-def of_the_paper(config: Config, task: Task, seed: int) -> dict[str, Network]:
-    """Small TF, with norms after each sum, a learned read-in and a linear read-out; and GPT-2."""
-    shapes = {
-        "Small TF": (small_tf(config.d, config.depth), interleaved(config.d)),
-        "GPT-2": (gpt2(config.d, config.depth), alternating(config.d)),
-    }
-    return {title: at_random(*shapes[title], task, seed) for title in config.networks}
+def of_the_paper(name: str, d: int, depth: int, task: Task, seed: int) -> Network:
+    """Small TF, with norms after each sum, a learned read-in and a linear read-out; or GPT-2."""
+    shape = {"Small TF": (small_tf(d, depth), interleaved(d)), "GPT-2": (gpt2(d, depth), alternating(d))}[name]
+    return at_random(*shape, task, seed)
 
 
 def smaller(config: Config, task: Task, seed: int) -> dict[str, Network]:
