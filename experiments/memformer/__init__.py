@@ -7,9 +7,9 @@ conjugate gradients exact.
 Source. Dutta and Sra 2024 (arXiv:2410.07263); the limits, the exact layer and the gate without labels are this library's.
 How. d = 5, n = 20 examples, y = <x, w> without noise, L = 1..4. x ~ N(0, Sigma), w ~ N(0, Sigma^-1): isotropic, or Sigma
 with eigenvalues 1, 1, 1/4, 1/16, 1 and a rotation of every seed's own. Loss: mean squared error at a fresh query, which is
-integrated out, as a natural logarithm; predicting zero has log 5. It is exact, from rational moments, for limits and where
-coefficients are scalars, else a mean over a million prompts for each of five seeds; intervals hold the larger of the spread of
-the prompts and that of the seeds. Transformers that write labels alone are trained as the solvers that they equal, with
+integrated out, as a natural logarithm; predicting zero has log 5. It is exact, from rational moments, for limits and for the
+Transformer that is trained, else a mean over a million prompts for each of five seeds; intervals hold the larger of the spread
+of the prompts and that of the seeds. Transformers that write labels alone are trained as the solvers that they equal, with
 parameters of their own for every depth; one is trained as a Transformer, its coefficients alone. Published: as read off the
 paper's figures, one batch of 1000 prompts. The part `published` trains as the paper does, and is left out of quick.
 Expected. Least log loss of fixed coefficients .143, -1.018, -2.013, -2.901; conjugate gradients -.096, -1.781, -3.767, -6.395.

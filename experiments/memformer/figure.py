@@ -1,7 +1,5 @@
 """The figure of the memories, from results alone."""
 
-from collections.abc import Callable
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +7,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, label_ends
+from experiments.figures import COLOURS, Draw, label_ends, panels_of
 from experiments.memformer.claims import level
 
 COLOUR = {
@@ -31,7 +29,7 @@ TITLES = {"isotropic": "Isotropic inputs", "rotated": "Inputs of condition 16"}
 
 def plot(results: Results) -> Figure:
     """Loss by layers for both laws; scales; few prompts; other laws; the sweep and its cost."""
-    draws: dict[str, Callable[[Axes, Results], None]] = {
+    draws: dict[str, Draw] = {
         "isotropic/": lambda axes, found: by_layer(axes, found, "isotropic"),
         "rotated/": lambda axes, found: by_layer(axes, found, "rotated"),
         "published/": as_published,
@@ -42,14 +40,7 @@ def plot(results: Results) -> Figure:
         "sweep/excess": by_rate,
         "sweep/seconds": by_count,
     }
-    drawn = [draw for key, draw in draws.items() if any(name.startswith(key) for name in results)]
-    rows = -(-len(drawn) // 2)
-    figure, panels = plt.subplots(rows, 2, figsize=(14.0, 4.4 * rows), squeeze=False)
-    for axes in panels.flat[len(drawn) :]:
-        axes.set_visible(False)
-    for axes, draw in zip(panels.flat, drawn, strict=False):
-        draw(axes, results)
-    return figure
+    return panels_of(results, draws, columns=2, width=14.0, height=4.4)
 
 
 def titles(results: Results, law: str) -> list[str]:
@@ -79,7 +70,7 @@ def by_layer(axes: Axes, results: Results, law: str) -> None:
     axes.set(title=TITLES[law], xlabel="layers", ylabel="log of the mean squared error", xlim=(0, depth))
     axes.set_xticks(range(depth + 1))
     axes.legend(loc="lower left", fontsize=8)
-    label_ends(axes, ends, gap=0.5)
+    label_ends(axes, ends, gap=0.06 * float(np.ptp(axes.get_ylim())))
 
 
 def as_published(axes: Axes, results: Results) -> None:
@@ -97,7 +88,7 @@ def as_published(axes: Axes, results: Results) -> None:
     axes.set(title="As published: solid on fresh prompts, dotted on their own", xlabel="layers", xlim=(1, depth))
     axes.set(ylabel="log of the mean squared error")
     axes.set_xticks(range(1, depth + 1))
-    label_ends(axes, ends, gap=0.5)
+    label_ends(axes, ends, gap=0.06 * float(np.ptp(axes.get_ylim())))
 
 
 def by_variance(axes: Axes, results: Results) -> None:

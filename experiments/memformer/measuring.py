@@ -55,14 +55,18 @@ def integrated(n: int, root: Float[Array, "d d"]) -> Task:
     return task._replace(sample=sample)
 
 
+def recipe_of(config: Config, predict: Predict, task: Task, loss: losses.Loss, batch: int) -> Recipe:
+    """How everything is trained here: Adam, whose rate falls to zero by a cosine."""
+    optimizer = guarded(optax.adam(optax.cosine_decay_schedule(1e-2, config.steps)))
+    return Recipe(predict, lambda step: task, loss, optimizer, batch)
+
+
 def trained(config: Config, run: Run, title: str, first: Params, predict: Predict, root: Root, loss: losses.Loss) -> Params:
     """The parameters of all seeds after their trainings, stacked; kept in the run's folder."""
 
     def train(point: dict[str, Array]) -> Params:
-        task, key = integrated(config.n, root(point["seed"])), jax.random.key(point["seed"])
-        optimizer = guarded(optax.adam(optax.cosine_decay_schedule(1e-2, config.steps)))
-        recipe = Recipe(predict, lambda step: task, loss, optimizer, config.batch)
-        return advance(recipe, start(recipe, first, key), config.steps)[0].params
+        recipe = recipe_of(config, predict, integrated(config.n, root(point["seed"])), loss, config.batch)
+        return advance(recipe, start(recipe, first, jax.random.key(point["seed"])), config.steps)[0].params
 
     return kept(run, title, first, lambda: sweep(train, {"seed": TRAINING[: config.seeds]}, config.seeds).values)
 
