@@ -32,7 +32,6 @@ def plot(results: Results) -> Figure:
     draws: dict[str, Draw] = {
         "isotropic/": lambda axes, found: by_layer(axes, found, "isotropic"),
         "rotated/": lambda axes, found: by_layer(axes, found, "rotated"),
-        "published/": as_published,
         "variance/": by_variance,
         "mixture/": by_component,
         "few/": by_prompts,
@@ -73,24 +72,6 @@ def by_layer(axes: Axes, results: Results, law: str) -> None:
     label_ends(axes, ends, gap=0.06 * float(np.ptp(axes.get_ylim())))
 
 
-def as_published(axes: Axes, results: Results) -> None:
-    """Trainings on a thousand prompts where inputs are not isotropic: losses on those prompts, dotted, and on fresh ones."""
-    colours = {"GD++": COLOURS["sky"], "Hadamard": COLOURS["accent"], "scalar": COLOURS["ink"], **COLOUR}
-    shown = [key.split("/")[2] for key in results if key.startswith("published/rotated/") and key.endswith("fresh prompts/1")]
-    depth = sum(key.startswith(f"published/rotated/{shown[0]}/fresh prompts/") for key in results)
-    ends: dict[str, tuple[float, str]] = {}
-    for title in shown:
-        colour = colours[title.partition(",")[0]]
-        for place, style in (("same prompts", ":"), ("fresh prompts", "-")):
-            rows = [np.log(results[f"published/rotated/{title}/{place}/{layer}"]).mean() for layer in range(1, depth + 1)]
-            axes.plot(range(1, depth + 1), rows, style, color=colour)
-            ends[title] = (float(rows[-1]), colour)
-    axes.set(title="As published: solid on fresh prompts, dotted on their own", xlabel="layers", xlim=(1, depth))
-    axes.set(ylabel="log of the mean squared error")
-    axes.set_xticks(range(1, depth + 1))
-    label_ends(axes, ends, gap=0.06 * float(np.ptp(axes.get_ylim())))
-
-
 def by_variance(axes: Axes, results: Results) -> None:
     """At the largest depth, by the variance of inputs and solutions."""
     variances = results["variance/of"]
@@ -117,8 +98,7 @@ def by_component(axes: Axes, results: Results) -> None:
     layers = np.arange(len(results["mixture/one for all"]))
     for title, (colour, style) in rows.items():
         losses = np.log(results[f"mixture/{title}"])
-        note = " (a million prompts miss its tail)" if title.startswith("routed") else ""
-        axes.plot(layers, losses, color=colour, linestyle=style, label=title + note)
+        axes.plot(layers, losses, color=colour, linestyle=style, label=title)
     for key, losses in results.items():
         if key.startswith("mixture/alone: "):
             style = {"color": COLOURS["ink"], "linewidth": 0.7, "linestyle": ":"}
