@@ -59,7 +59,7 @@ def experts():
 
 def test_quadrature_is_the_mean_of_draws(experts):
     """The routed experts' losses after every layer are those of drawn prompts, within four standard errors."""
-    task = gaussian_mixture(3, 1, *(jnp.asarray(values) for values in (MEANS, VARIANCES, WEIGHTS)))
+    task = gaussian_mixture(3, 1, jnp.asarray(MEANS), jnp.asarray(VARIANCES), jnp.asarray(WEIGHTS))
     errors = np.asarray(jax.jit(lambda key: squared_errors(experts, task, key, 200_000, 2000)[0])(jax.random.key(0)))
     exact = by_quadrature(experts, 3, 30)
     assert np.all(np.abs(errors.mean(axis=0) - exact) <= 4.0 * errors.std(axis=0) / np.sqrt(len(errors)))
