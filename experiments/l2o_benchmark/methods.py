@@ -169,6 +169,7 @@ METHODS = {
     "AGLISTA": Method(aglista_start, aglista_of, "long", ending=0.5),
     "HyperLISTA": Method(hyper_start, hyper_of, "short"),
     "NA-ALISTA": Method(na_start, na_alista_of, "adaptive", 2e-3, 0.5),
+    "NA-ALISTA, 2,000 steps": Method(na_start, na_alista_of, "long", 2e-3, 0.5),
     "LAMP": Method(lamp_start, lamp_of, "long", 1e-2, 0.5),
     "TISTA, prior known": Method(tista_start, tista_of, "short"),
     "LISTA-CP": Method(coupled_start, lambda problem, _, params: lista.lista_cp(coupled(problem, params)), "matrices", 1e-2),
@@ -182,7 +183,7 @@ METHODS = {
 CLASSICAL = ("ISTA", "FISTA", "AMP, prior known", "OAMP, prior known")
 PLAN = {
     "40 dB": (*CLASSICAL, "ALISTA, 485 steps", "ALISTA", "AGLISTA", "HyperLISTA", "NA-ALISTA", "LAMP", "TISTA, prior known"),
-    "20 dB": (*CLASSICAL, "ALISTA, 485 steps", "NA-ALISTA", "TISTA, prior known"),
+    "20 dB": (*CLASSICAL, "ALISTA, 485 steps", "NA-ALISTA, 2,000 steps", "TISTA, prior known"),
     "noiseless": (*CLASSICAL, "ALISTA, 485 steps"),
     "1000 at 40 dB": (*CLASSICAL, "ALISTA, 485 steps", "ALISTA"),
     "Open-L2O": (*CLASSICAL, "ALISTA, 485 steps", "LISTA-CP", "LISTA-CPSS"),

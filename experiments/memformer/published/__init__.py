@@ -5,11 +5,11 @@ momentum is tuned, what is left of the gain over plain layers at equal depth is 
 Source. Dutta and Sra 2024 (arXiv:2410.07263), text of the first versions, figures and code of the last; limits are this
 library's.
 How. As `memformer`: d = 5, n = 20, log of the mean squared error at a query. As published: Adam at 1e-2, 1000 steps on one set
-of 1000 prompts (10 to 1000 where said), loss on that set (dotted) and on 100,000 fresh prompts for each of five seeds
-(dashed); conjugate gradients, momentum and Nesterov's see 19 of the 20 examples, as in the paper's code. The paper's first
+of 1000 prompts (other sets where said), loss on that set (dotted) and on 100,000 fresh prompts a seed (dashed), five seeds, mean
+of their logarithms; conjugate gradients, momentum and Nesterov's see 19 of the 20 examples, as in the paper's code. Its first
 stage, ten steps that its code then discards, is left out. Sound (solid): 3000 steps of 256 fresh prompts, a rate that falls by
-a cosine, a million prompts a seed. Markers: read off the paper's figures, or its printed numbers. GD++ is also tested as published only on
-the set that it was trained on. Losses of momentum and Nesterov's are exact, from rational moments, tuned ones for every depth.
+a cosine, a million test prompts a seed. Markers: read off the paper's figures, or its printed numbers; of GD++ those of the
+run that was tested on its own prompts. Losses of momentum and of Nesterov's are exact, and their best numbers are of each depth.
 Expected. Fresh above own, the more so the deeper; GD++ diverges on fresh prompts; tuned momentum at its limit without training.
 Command. python -m experiments memformer.published --preset quick
 """
