@@ -38,7 +38,7 @@ class Config(Sizes):
     variances: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)  # of inputs and of solutions
     fitted: int = 1000  # labelled prompts on which gates are fitted
     fits: int = 500  # steps of fitting them
-    nodes: int = 60  # of the quadrature over a component's inputs, along each of two axes
+    nodes: int = 120  # of the quadrature over a component's inputs, along each of two axes
     prompts: tuple[int, ...] = (10, 30, 100, 300, 1000, 3000, 10_000)  # of training sets
     repeats: int = 200  # training sets of each size
     lengths: tuple[int, ...] = (10, 20, 40)  # examples, where coefficients meet other laws
