@@ -88,5 +88,5 @@ def test_extracted_method_is_its_recursion():
     for _ in range(3):
         gradients.append(x.T @ (x @ w - y))
         w = w - sum(weights * gradient for weights, gradient in zip(theta, gradients, strict=False))
-    found = extracted(config, 10, False).predict(jnp.asarray(theta), prompt)
+    found = extracted(config, 10).predict(jnp.asarray(theta), prompt)
     np.testing.assert_allclose(found, np.asarray(prompt.x_query) @ w, rtol=1e-10)

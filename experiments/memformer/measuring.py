@@ -61,14 +61,19 @@ def recipe_of(config: Sizes, predict: Predict, task: Task, loss: losses.Loss, ba
     return Recipe(predict, lambda step: task, loss, optimizer, batch)
 
 
-def trained(config: Sizes, run: Run, title: str, first: Params, predict: Predict, root: Root, loss: losses.Loss) -> Params:
-    """The parameters of all seeds after their trainings, stacked; kept in the run's folder."""
+def trained(
+    config: Sizes, run: Run, title: str, first: Callable[[Key], Params], predict: Predict, root: Root, loss: losses.Loss
+) -> Params:
+    """The parameters of all seeds after their trainings, stacked; kept in the run's folder. first: where each begins."""
 
     def train(point: dict[str, Array]) -> Params:
+        key = jax.random.key(point["seed"])
         recipe = recipe_of(config, predict, integrated(config.n, root(point["seed"])), loss, config.batch)
-        return advance(recipe, start(recipe, first, jax.random.key(point["seed"])), config.steps)[0].params
+        return advance(recipe, start(recipe, first(key), key), config.steps)[0].params
 
-    return kept(run, title, first, lambda: sweep(train, {"seed": TRAINING[: config.seeds]}, config.seeds).values)
+    return kept(
+        run, title, first(jax.random.key(0)), lambda: sweep(train, {"seed": TRAINING[: config.seeds]}, config.seeds).values
+    )
 
 
 def adapted(loss: Callable[[Params], Array], first: Params, rate: float, n_steps: int) -> Params:

@@ -90,7 +90,7 @@ def descent(config: Config, run: Run, results: Results) -> None:
                 methods[title] = scalar(memory)
             for name, method in methods.items():
                 first, predict = at_every_depth(method, config.depth)
-                params = trained(config, run, f"{law}, {name}", first, predict, root, losses.all_steps())
+                params = trained(config, run, f"{law}, {name}", lambda _, at=first: at, predict, root, losses.all_steps())
                 score(config, run, results, f"{law}/{name}", predict, params, root)
                 if name == "all gradients":
                     results[f"exact/{law}"] = exact_of_every_depth(config, np.asarray(params), law)
@@ -132,7 +132,7 @@ def exact(config: Config, run: Run, results: Results) -> None:
     def predict(factor: Params, prompt: Prompt) -> jax.Array:
         return unroll(conjugate_gradient_solver(factor @ factor.T), prompt, config.depth) @ queries(prompt).T
 
-    params = trained(config, run, "preconditioner", jnp.eye(D), predict, rotated, losses.log_relative(1e-6))
+    params = trained(config, run, "preconditioner", lambda _: jnp.eye(D), predict, rotated, losses.log_relative(1e-6))
     score(config, run, results, "rotated/conjugate gradients, preconditioner learned", predict, params, rotated)
     key = "rotated/conjugate gradients, preconditioner given"
     given = jnp.stack([jnp.linalg.inv(rotated(seed)).T for seed in TRAINING[: config.seeds]])

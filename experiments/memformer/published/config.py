@@ -17,7 +17,8 @@ class Config(Sizes):
     own_steps: int = 1000  # of training on such a set
     sets: tuple[int, ...] = (10, 50, 100, 1000)  # training sets of the extracted method, in prompts
     long_steps: int = 5000  # of training it, but on the smallest set
-    expert_steps: int = 500  # of training an expert, and of fitting gates
+    expert_steps: int = 500  # of training an expert
+    fits: int = 1000  # steps of fitting gates
     mixture_steps: int = 300  # of training an expert of the mixture
     mixture_fits: int = 5000  # steps of fitting its gates
     variances: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)  # of inputs and of solutions

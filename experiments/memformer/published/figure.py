@@ -10,6 +10,7 @@ from rich.table import Table
 
 from experiments.common import Results
 from experiments.figures import COLOURS, Draw, panels_of
+from experiments.memformer.claims import level
 
 STYLES = {"own": ":", "fresh": "--", "sound": "-"}
 MEANING = {
@@ -77,7 +78,7 @@ TITLES = {
 }
 # of momentum and Nesterov's, by their titles
 ACCELERATED = {"momentum": (1.46, 1.24, 0.98, 0.77), "Nesterov": (0.92, 0.51, 0.28, 0.06)}
-# log losses of three experts, by variance and layer
+# log losses by variance and layer: of the expert of variance 1, 2 or 3 alone, of three experts elsewhere
 SCALES = {
     0.5: (-0.87, -1.48, -1.71, -2.14),
     1.0: (0.67, -0.43, -0.96, -1.19),
@@ -98,19 +99,16 @@ def plot(results: Results) -> Figure:
     lines = [Line2D([], [], color=INK, ls=style, label=MEANING[name]) for name, style in STYLES.items()]
     lines.append(Line2D([], [], color=INK, linestyle="", marker="o", fillstyle="none", label="published"))
     lines.append(
-        Line2D(
-            [], [], color=LIMIT, linewidth=4.0, alpha=0.35, label="limit of fixed scalar coefficients; of GD++, of its degree"
-        )
+        Line2D([], [], color=LIMIT, linewidth=4.0, alpha=0.35, label="best scalar coefficients; GD++: floor of its degree")
     )
     figure.legend(handles=lines, loc="outside upper center", ncols=3)
     return figure
 
 
 def log_mean(results: Results, key: str, protocol: str) -> np.ndarray:
-    """By layer: the mean over seeds of their logarithms, as published, or the logarithm of the mean of a sound test."""
-    losses = np.asarray(results[f"{key}/{protocol}/loss"], dtype=float)
+    """By layer: the logarithm of the mean loss over seeds and prompts."""
     with np.errstate(divide="ignore"):
-        return np.log(losses.mean(axis=0)) if protocol == "sound" else np.log(losses).mean(axis=0)
+        return np.log(np.asarray(results[f"{key}/{protocol}/loss"], dtype=float).mean(axis=0))
 
 
 def by_layer(axes: Axes, results: Results, panel: str) -> None:
@@ -126,6 +124,9 @@ def by_layer(axes: Axes, results: Results, panel: str) -> None:
                 label = row.title if protocol == "fresh" else None
                 values = np.maximum(log_mean(results, row.key, protocol), LOWEST)
                 axes.plot(layers, values, style, color=row.colour, label=label)
+                if protocol == "sound":
+                    band = [level(results, f"{row.key}/sound", step).interval for step in range(depth)]
+                    axes.fill_between(layers, *np.transpose(band), color=row.colour, alpha=0.2, linewidth=0)
         if row.published:
             axes.plot(range(1, 5), np.maximum(row.published, LOWEST), "o", color=row.colour, markersize=5, fillstyle="none")
     if panel == "accelerated":
@@ -136,7 +137,8 @@ def by_layer(axes: Axes, results: Results, panel: str) -> None:
         axes.plot(layers, np.log(losses.mean(axis=0)), style, color=COLOURS["solver"], linewidth=1.0, label=label)
     best = results["limit/moving"] if panel == "moving" else results[f"limit/{'rotated' if scalar else 'isotropic'}"]
     axes.plot(layers[: len(best)], np.log(best), color=LIMIT, linewidth=4.0, alpha=0.35, zorder=0)
-    axes.set(title=TITLES[panel], xlabel="layers", ylabel="log of the mean squared error", xlim=(0.9, depth + 0.1))
+    note = f", drawn from {LOWEST:.0f} up" if panel in ("few", "extracted") else ""
+    axes.set(title=TITLES[panel] + note, xlabel="layers", ylabel="log of the mean squared error", xlim=(0.9, depth + 0.1))
     axes.set_xticks(layers)
     axes.legend(fontsize=8)
 
@@ -167,9 +169,7 @@ def by_variance(axes: Axes, results: Results) -> None:
         axes.plot(variances, middle, style, color=colour, marker=".", label=label)
     published = [(variance, SCALES[variance][-1]) for variance in variances if float(variance) in SCALES]
     axes.plot(*zip(*published, strict=True), "o", color=MEMORY, markersize=5, fillstyle="none")
-    best = np.log(results["limit/isotropic"][-1]) + 2.0 * np.log(variances)
-    axes.plot(variances, best, color=LIMIT, linewidth=4.0, alpha=0.35, zorder=0)
-    axes.set(title="Experts at other scales, four layers, median of seeds", xlabel="variance of inputs and of solutions")
+    axes.set(title="Experts (GD++) at other scales, deepest, median of seeds", xlabel="variance of inputs and of solutions")
     axes.set(ylabel="log of the mean squared error")
     axes.legend(fontsize=8)
 
@@ -183,10 +183,10 @@ def of_the_mixture(axes: Axes, results: Results) -> None:
             label = f"{name} fitted to labels" if protocol == "own" else None
             axes.plot(layers, values, STYLES[protocol], color=colour, label=label)
         axes.plot(range(1, 5), MIXTURE[name], "o", color=colour, markersize=5, fillstyle="none")
-    axes.plot(layers, np.log(results["mixture/one for all"]), color=LIMIT, linewidth=4.0, alpha=0.35, zorder=0)
-    told = np.log(results["mixture/one for each, told which"])
-    axes.plot(layers, told, color=LIMIT, linestyle="-.", label="best for each component, told which")
-    axes.plot(layers, np.log(results["mixture/routed by the inputs"]), color=COLOURS["sky"], label="routed by the inputs")
+    for name, style in (("one for all", "-"), ("one for each, told which", "-.")):
+        axes.plot(layers, np.log(results[f"mixture/{name}"]), style, color=LIMIT, label=f"best scalars, inputs stay: {name}")
+    routed = np.log(results["mixture/routed by the inputs"])
+    axes.plot(layers, routed, color=COLOURS["sky"], label="the same, routed by the inputs")
     axes.set(title="Experts of a mixture, d = 1, median of seeds", xlabel="layers", ylabel="log of the mean squared error")
     axes.set_xticks(layers)
     axes.legend(fontsize=8)
@@ -194,11 +194,19 @@ def of_the_mixture(axes: Axes, results: Results) -> None:
 
 def table(results: Results) -> Table:
     """Log losses by layer, of every case and protocol, beside the published ones."""
-    shown = Table("panel", "case", "protocol", "by layer", "published")
+    shown = Table("panel", "case", "protocol", "by layer", "95 %, last", "published")
     for panel, rows in ROWS.items():
         for row in rows:
             for protocol in STYLES:
                 if row.key.startswith(f"{panel}/") and f"{row.key}/{protocol}/loss" in results:
                     values = "  ".join(f"{value:.2f}" for value in log_mean(results, row.key, protocol))
-                    shown.add_row(panel, row.title, protocol, values, "  ".join(f"{value:.2f}" for value in row.published))
+                    low, high = (0.0, 0.0) if protocol == "own" else level(results, f"{row.key}/{protocol}").interval
+                    interval = "" if protocol == "own" else f"{low:.2f} … {high:.2f}"
+                    published = "  ".join(f"{value:.2f}" for value in row.published)
+                    shown.add_row(panel, row.title, protocol, values, interval, published)
+    for name, losses in results.items():
+        if name.startswith("mixture/") and losses.ndim == 2:
+            title, protocol = name.removeprefix("mixture/").rsplit("/", 1)
+            values = "  ".join(f"{value:.2f}" for value in np.median(np.log(losses), axis=0))
+            shown.add_row("mixture", title, protocol, values, "", "  ".join(f"{value:.2f}" for value in MIXTURE.get(title, ())))
     return shown

@@ -4,7 +4,8 @@ With merged heads of linear attention, tokens z_j = (x_j; r_j) and sums over the
 
     r_j += <x_j, S sum_i x_i r_i / n>,      x_j += B (sum_i x_i x_i' / n) S' x_j      (the second in GD++ alone),
 
-through its memory. These are the Transformers that `parameters` fills, without their zeros, and many times faster.
+through its memory. These are the Transformers that `parameters` fills, and `gaps` compares with them, without their zeros: a
+layer costs n d products in place of n^2 d, and trainings of a thousand full steps are many.
 """
 
 from functools import partial
@@ -19,14 +20,15 @@ from experiments.common import Results, Run
 from experiments.memformer.config import TEST
 from experiments.memformer.measuring import D
 from experiments.memformer.published.config import Config
+from jaxl2o.constructions.construction import merge
 from jaxl2o.models.config import Memory, TransformerConfig
 from jaxl2o.models.encoding import stacked
+from jaxl2o.models.experts import fitted, gated
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.models.presets import memformer
 from jaxl2o.tasks.regression import linear_regression
 from jaxl2o.types import Key, Params, Prompt, design_matrix, queries
 
-SPREAD = 1e-4  # the deviation of matrices before training
 PROMPTS = 100  # on which gaps are measured
 
 
@@ -55,17 +57,27 @@ FORMS = {
 }
 
 
-def start(form: Form, depth: int, d: int, n: int, key: Key, spread: float = SPREAD, weight: float = 0.0) -> Params:
-    """theta before training: small random matrices; Hadamard memories count what was seen `weight` times, others once."""
+class Start(NamedTuple):
+    """Where a training begins. step: of the gradient steps that all layers take.  spread: the deviation of all matrices.
+    weight: of what was seen in a Hadamard memory; other memories write what is seen."""
+
+    step: float = 0.0
+    spread: float = 1e-4
+    weight: float = 0.0
+
+
+def start(form: Form, at: Start, depth: int, d: int, n: int, key: Key) -> Params:
+    """theta before training."""
     key_score, key_write = jax.random.split(key)
+    mean = -at.step / form.heads * (1.0 if form.scalar else jnp.eye(d))
     size = (depth, form.heads) if form.scalar else (depth, form.heads, d, d)
-    theta: Params = {"score": spread * jax.random.normal(key_score, size)}
+    theta: Params = {"score": mean + at.spread * jax.random.normal(key_score, size)}
     if form.moving:
-        theta["write"] = spread * jax.random.normal(key_write, (depth, d, d))
+        theta["write"] = at.spread * jax.random.normal(key_write, (depth, d, d))
     if form.memory == "momentum":
         theta["memory"] = {"step_size": jnp.ones(depth), "decay": jnp.zeros(depth)}
     elif form.memory != "none":
-        theta["memory"] = {"weights": jnp.full((depth, (d if form.moving else 0) + 1, n + 1), weight)}
+        theta["memory"] = {"weights": jnp.full((depth, (d if form.moving else 0) + 1, n + 1), at.weight)}
     return theta
 
 
@@ -139,19 +151,42 @@ def parameters(form: Form, theta: Params, d: int, n: int) -> tuple[TransformerCo
 
 
 def gaps(config: Config, run: Run, results: Results) -> None:
-    """How far the forms are from the Transformers that they are, at random parameters: (forms, prompts)."""
+    """How far the forms are from the Transformers that they are, at random parameters; at last that of gated experts."""
     with run.stage("gaps of the fast forms"), jax.enable_x64(True):
         instances = jax.vmap(linear_regression(config.n, jnp.eye(D)).sample)(jax.random.split(jax.random.key(TEST[0]), PROMPTS))
-        results["gap/forms"] = np.stack([np.asarray(gap(form, config, instances.prompt)) for form in FORMS.values()])
+        found = [np.asarray(gap(form, config, instances.prompt)) for form in FORMS.values()]
+        results["gap/forms"] = np.stack([*found, np.asarray(gap_of_experts(config, instances.prompt))])
+
+
+def at_random(form: Form, config: Config, key: Key) -> Params:
+    """theta, all of whose entries are random."""
+    key_start, key_noise = jax.random.split(key)
+    theta = start(form, Start(spread=0.1), config.depth, D, config.n, key_start)
+    return jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(key_noise, leaf.shape), theta)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def gap(form: Form, config: Config, prompts: Prompt) -> Float[Array, " k"]:
     """Of one form, relative to the answers, for prompts of one query."""
-    theta = start(form, config.depth, D, config.n, jax.random.key(TEST[0]), spread=0.1)
-    theta = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(TEST[1]), leaf.shape), theta)
+    theta = at_random(form, config, jax.random.key(TEST[0]))
     transformer, params = parameters(form, theta, D, config.n)
     learner = transformer_learner(transformer, stacked(D))
-    fast = jax.vmap(partial(predict, form, theta))(prompts)
-    exact = jax.vmap(partial(learner.predict, params))(prompts)[:, -1]
+    return relative(jax.vmap(partial(predict, form, theta))(prompts), jax.vmap(partial(learner.predict, params))(prompts))
+
+
+@partial(jax.jit, static_argnums=0)
+def gap_of_experts(config: Config, prompts: Prompt) -> Float[Array, " k"]:
+    """Of two experts side by side, whose tokens move and who remember, with gates."""
+    form, gates = FORMS["GD++, Hadamard, of the past"], jnp.array([0.7, 0.2])
+    thetas = [at_random(form, config, jax.random.key(seed)) for seed in TEST[:2]]
+    each = [parameters(form, theta, D, config.n) for theta in thetas]
+    transformer, params = merge(each[0][0], [own for _, own in each])
+    learner = transformer_learner(transformer, gated(stacked(D), fitted(gates)))
+    fast = jax.vmap(partial(mixed, form, jax.tree.map(lambda *leaves: jnp.stack(leaves), *thetas), gates))
+    return relative(fast(prompts), jax.vmap(partial(learner.predict, params))(prompts))
+
+
+def relative(fast: Float[Array, "k 1"], layers: Float[Array, "k L 1"]) -> Float[Array, " k"]:
+    """The difference to what the last layer answers, over one and that."""
+    exact = layers[:, -1]
     return (jnp.abs(fast - exact) / (1.0 + jnp.abs(exact)))[:, 0]

@@ -1,4 +1,7 @@
-"""Two ways to train and test: on one set of prompts, as published, and on prompts that are fresh in every step."""
+"""Two ways to train and test: on one set of prompts, as published, and on prompts that are fresh in every step.
+
+Every depth has parameters of its own. All depths are trained at once, on the same prompts: Adam moves each as if it were alone.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +17,7 @@ from experiments.common import Results, Run
 from experiments.memformer.config import TRAINING
 from experiments.memformer.measuring import ROOTS, D, adapted, kept, score, trained
 from experiments.memformer.published.config import Config
-from experiments.memformer.published.forms import Form, predict, start
+from experiments.memformer.published.forms import Form, Start, predict, start
 from jaxl2o.evaluation.sweep import Point, sweep
 from jaxl2o.solvers.linear_first_order import linear_first_order, tied_coefficients
 from jaxl2o.solvers.unroll import unroll
@@ -23,89 +26,109 @@ from jaxl2o.training import losses
 from jaxl2o.types import Instance, Key, Params, Prompt, queries
 
 RATE = 1e-2  # of Adam
+SOUND = Start(step=0.5)  # of trainings on fresh prompts: gradient descent
+FEWER = 10  # by what the prompts are divided on which a training on one set is tested, far from any limit
+
+# (depth, key) -> theta before training
+Begin = Callable[[int, Key], Params]
 
 
 class Case(NamedTuple):
-    """What is trained: a start for every depth, and what its parameters answer.
+    """What is trained, on inputs of a law. predict: of the parameters of one depth.
 
-    law: of its inputs.  prompts, steps: of a training on one set.  sound: whether it is also trained on fresh prompts.
+    begin, n, prompts, steps: of a training on one set: its start, the examples of its prompts, how many prompts and steps.
+    sound: the start of a training on fresh prompts; None: there is none.
     """
 
     law: str
-    start: Callable[[int, Key], Params]
     predict: Callable[[Params, Prompt], Float[Array, " m"]]
+    begin: Begin
+    n: int
     prompts: int
     steps: int
-    sound: bool = True
+    sound: Begin | None
 
 
-def network(config: Config, law: str, form: Form, prompts: int = 0, sound: bool = True) -> Case:
-    """A Transformer, trained on so many prompts, the config's if not said."""
+def network(config: Config, law: str, form: Form) -> Case:
+    """A Transformer that is trained in both ways."""
 
-    def first(depth: int, key: Key) -> Params:
-        return start(form, depth, D, config.n, key)
+    def begin(at: Start, depth: int, key: Key) -> Params:
+        return start(form, at, depth, D, config.n, key)
 
-    return Case(law, first, partial(predict, form), prompts or config.prompts, config.own_steps, sound)
+    sound = partial(begin, SOUND)
+    return Case(law, partial(predict, form), partial(begin, Start()), config.n, config.prompts, config.own_steps, sound)
 
 
-def extracted(config: Config, prompts: int, sound: bool) -> Case:
+def extracted(config: Config, prompts: int) -> Case:
     """A method apart from any Transformer, w -= sum_{i <= k} Gamma_i * X'(X w_i - y); Gamma_i, (d,), are zero at first."""
 
     def answer(theta: Float[Array, "L d"], prompt: Prompt) -> Float[Array, " m"]:
         # the gradient of the solver is X'(X w - y) / n
-        coefficients = config.n * jax.vmap(tied_coefficients, 1, 2)(theta)
+        coefficients = prompt.y.shape[0] * jax.vmap(tied_coefficients, 1, 2)(theta)
         return queries(prompt) @ unroll(linear_first_order(coefficients), prompt, theta.shape[0])[-1]
 
+    def begin(depth: int, key: Key) -> Params:
+        return jnp.zeros((depth, D))
+
     steps = config.own_steps if prompts == min(config.sets) else config.long_steps
-    return Case("isotropic", lambda depth, key: jnp.zeros((depth, D)), answer, prompts, steps, sound)
+    sound = begin if prompts == max(config.sets) else None
+    return Case("isotropic", answer, begin, config.n - 1, prompts, steps, sound)
 
 
 def measure(config: Config, run: Run, results: Results, panel: str, cases: dict[str, Case]) -> None:
-    """Losses of every case at every depth, whose parameters are its own: (seeds, depths).
+    """Losses of every case at every depth, with their standard errors: (seeds, depths).
 
     own: of training on one set, on that set.  fresh: of the same, on fresh prompts.  sound: of training on fresh prompts.
     """
     for title, case in cases.items():
-        found = [at_depth(config, run, f"{panel}, {title}, depth {depth}", case, depth) for depth in range(1, config.depth + 1)]
-        for name in found[0]:
-            results[f"{panel}/{title}/{name}"] = np.stack([own[name] for own in found], axis=-1)
+        answer, root, name = at_every_depth(config, case), ROOTS[case.law], f"{panel}, {title}"
+        like = (each_depth(config, case.begin, jax.random.key(0)), jnp.zeros(config.depth))
+        params, loss = kept(run, f"{name}, own", like, lambda c=case: on_one_set(config, c))
+        results[f"{panel}/{title}/own/loss"] = np.asarray(loss)
+        tested = {"fresh": (params, replace(config, n=case.n, test=max(1, config.test // FEWER)))}
+        if case.sound is not None:
+            begin = partial(each_depth, config, case.sound)
+            tested["sound"] = (trained(config, run, f"{name}, sound", begin, answer, root, losses.all_steps()), config)
+        for protocol, (thetas, sizes) in tested.items():
+            scored: Results = {}
+            score(sizes, run, scored, f"{name}, {protocol}", answer, thetas, root)
+            for part in ("loss", "error"):
+                results[f"{panel}/{title}/{protocol}/{part}"] = scored[f"{name}, {protocol}/{part}"][:, 1:]
 
 
-def at_depth(config: Config, run: Run, title: str, case: Case, depth: int) -> Results:
-    """Losses of all seeds, and their standard errors."""
-    first, found = case.start(depth, jax.random.key(0)), Results()
-    params, loss = kept(run, f"{title}, own", (first, 0.0), lambda: on_one_set(config, case, depth))
-    found["own/loss"] = np.asarray(loss)
-    # what was trained on one set is far from any limit, so that fewer prompts tell its loss
-    tested = {"fresh": (params, replace(config, test=max(1, config.test // 10)))}
-
-    def answer(theta: Params, prompt: Prompt) -> Float[Array, "1 m"]:
-        return case.predict(theta, prompt)[None]
-
-    root = ROOTS[case.law]
-    if case.sound:
-        tested["sound"] = (trained(config, run, f"{title}, sound", first, answer, root, losses.last_step()), config)
-    for protocol, (theta, sizes) in tested.items():
-        scored: Results = {}
-        score(sizes, run, scored, f"{title}, {protocol}", answer, theta, root)
-        found |= {f"{protocol}/{name}": scored[f"{title}, {protocol}/{name}"][:, 0] for name in ("loss", "error")}
-    return found
+def each_depth(config: Config, begin: Begin, key: Key) -> tuple[Params, ...]:
+    """Starts for depths 1..T."""
+    return tuple(begin(depth, jax.random.fold_in(key, depth)) for depth in range(1, config.depth + 1))
 
 
-def on_one_set(config: Config, case: Case, depth: int) -> tuple[Params, np.ndarray]:
+def at_every_depth(config: Config, case: Case) -> Callable[[tuple[Params, ...], Prompt], Float[Array, "T+1 m"]]:
+    """Answers of depths 0..T; depth 0 says zero."""
+
+    def answer(thetas: tuple[Params, ...], prompt: Prompt) -> Float[Array, "T+1 m"]:
+        last = [case.predict(theta, prompt) for theta in thetas]
+        return jnp.stack([jnp.zeros_like(last[0]), *last])
+
+    return answer
+
+
+def on_one_set(config: Config, case: Case) -> tuple[tuple[Params, ...], np.ndarray]:
     """The parameters of all seeds after training on a set of each, and their losses on it."""
+    answer = at_every_depth(config, case)
 
-    def train(point: Point) -> tuple[Params, Float[Array, ""]]:
+    def train(point: Point) -> tuple[tuple[Params, ...], Float[Array, " T"]]:
         key_start, key_set = jax.random.split(jax.random.key(point["seed"]))
-        task = linear_regression(config.n, ROOTS[case.law](point["seed"]))
-        instances = jax.vmap(task.sample)(jax.random.split(key_set, case.prompts))
-        loss = partial(mean_loss, case.predict, instances)
-        theta = adapted(loss, case.start(depth, key_start), RATE, case.steps)
-        return theta, loss(theta)
+        task = linear_regression(case.n, ROOTS[case.law](point["seed"]))
+        losses_of = partial(mean_losses, answer, jax.vmap(task.sample)(jax.random.split(key_set, case.prompts)))
+        first = each_depth(config, case.begin, key_start)
+        thetas = adapted(lambda thetas: losses_of(thetas).sum(), first, RATE, case.steps)
+        return thetas, losses_of(thetas)[1:]
 
     return sweep(train, {"seed": TRAINING[: config.seeds]}, config.seeds).values
 
 
-def mean_loss(answer: Callable[[Params, Prompt], Float[Array, " m"]], instances: Instance, theta: Params) -> Float[Array, ""]:
-    """The mean squared error on these prompts."""
-    return jnp.mean((jax.vmap(answer, (None, 0))(theta, instances.prompt) - instances.y_query) ** 2)
+def mean_losses(
+    answer: Callable[[Params, Prompt], Float[Array, "T m"]], instances: Instance, theta: Params
+) -> Float[Array, " T"]:
+    """The mean squared error of every answer on these prompts."""
+    errors = jax.vmap(answer, (None, 0))(theta, instances.prompt) - instances.y_query[:, None]
+    return jnp.mean(errors**2, axis=(0, 2))
