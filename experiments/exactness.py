@@ -181,4 +181,4 @@ def claims(results: Results) -> list[Claim]:
 
 def bound_of(name: str) -> float:
     """Rounding, or the theorem's own tolerance."""
-    return max(1e-12, CONSTRUCTIONS[name]().tolerance)
+    return max(1e-12, float(CONSTRUCTIONS[name]().tolerance))
