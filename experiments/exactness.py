@@ -4,8 +4,10 @@ Claim. For every construction, max |network - solver| / (1 + max |solver|) over 
 LISTA-VM is tried in full: Gaussian and Rademacher X, with and without noise, every prefix of n examples, every layer, M with
 independent N(0, 1/d) entries, thresholds uniform in [0, 0.2], and the mask constant at least the largest score met.
 Source. Liu et al. 2025, Theorem 4.1 (arXiv:2410.13981); Ahn et al. 2023, Lemma 1 (arXiv:2306.00297); Dutta and Sra 2024,
-Propositions 1 and 2 (arXiv:2410.07263); propositions of this library for the rest.
-Expected. At most 1e-12 in float64, for conjugate gradients 1e-10; at most 1e-4 for LISTA-VM in float32.
+Propositions 1 and 2 (arXiv:2410.07263); Giannou et al. 2024, Lemma 4.1 and Theorems 4.2 and 5.1 (arXiv:2403.03183);
+propositions of this library for the rest.
+Expected. At most 1e-12 in float64, for conjugate gradients 1e-10, for damped Newton the bound of its MLPs' widths; at most 1e-4
+for LISTA-VM in float32.
 Command. python -m experiments exactness --preset quick
 """
 
@@ -106,7 +108,7 @@ def gaps_of_lista_vm(config: Config, keys: Key) -> dict[str, np.ndarray]:
     return found
 
 
-# the lines of the figure: first-order methods, and sparse recovery
+# the lines of the figure: first-order methods, sparse recovery, and Newton's method
 ROWS = (
     {
         "gradient-descent": ("gradient descent", COLOURS["solver"]),
@@ -126,12 +128,21 @@ ROWS = (
         "lista-vm-with-momentum": ("LISTA-VM with momentum", COLOURS["sky"]),
         "in-context-alista": ("in-context ALISTA", COLOURS["classical"]),
     },
+    {
+        "newton-schulz": ("Newton-Schulz", COLOURS["solver"]),
+        "newton-schulz-in-one-layer": ("Newton-Schulz in one layer", COLOURS["sky"]),
+        "third-order-inverse": ("inverse of order three", COLOURS["trained"]),
+        "newton-least-squares": ("Newton, least squares", COLOURS["transformer"]),
+        "newton-ridge": ("Newton, ridge", COLOURS["accent"]),
+        "damped-newton": ("damped Newton, logistic", COLOURS["ink"]),
+        "damped-newton-of-any-length": ("the same for any n", COLOURS["limit"]),
+    },
 )
 
 
 def plot(results: Results) -> Figure:
     """The largest gap by layer: a column a precision, a line a construction; LISTA-VM is shown in full."""
-    figure, panels = plt.subplots(2, 2, figsize=(10.5, 7.0), sharey="col")
+    figure, panels = plt.subplots(len(ROWS), 2, figsize=(10.5, 3.5 * len(ROWS)), sharey="col")
     for row, labels in zip(panels, ROWS, strict=True):
         for axes, dtype in zip(row, DTYPES, strict=True):
             for name, (label, colour) in labels.items():

@@ -84,10 +84,16 @@ def theorem(name: str):
     return construction, jax.jit(lambda params, prompts: jax.vmap(partial(gap, construction._replace(params=params)))(prompts))
 
 
-def domain(construction, seed: int = 7) -> Prompt:
+def domain(construction, seed=7) -> Prompt:
     """Prompts of the theorem's domain, that start at zero; of all generators `rbg` compiles fastest."""
     prompts = jax.vmap(construction.sample)(jax.random.split(jax.random.key(seed, impl="rbg"), PROMPTS))
     return prompts._replace(start=jnp.asarray(np.zeros((PROMPTS, prompts.x.shape[-1]))))
+
+
+@cache
+def drawn(name: str):
+    """seed -> prompts of the theorem's domain."""
+    return jax.jit(lambda seed: domain(theorem(name)[0], seed))
 
 
 @THEOREMS
@@ -109,7 +115,7 @@ def test_any_start_and_any_used_rows(name, seed):
     delicate = construction.tolerance > 0.0
     rng = np.random.default_rng(seed)
     if delicate:
-        x, y, x_query = map(np.asarray, domain(construction, seed)[:3])
+        x, y, x_query = map(np.asarray, drawn(name)(seed)[:3])
         start = rng.normal(size=(PROMPTS, x.shape[2]))
         start = start / np.linalg.norm(start, axis=1, keepdims=True)
     else:
@@ -126,14 +132,16 @@ def test_no_leaf_is_idle(name):
     """The theorem holds at its parameters alone: noise of 1e-3 on any one leaf opens a gap above 1e-6.
 
     It is relative, and absolute on zeros: what an entry alone is multiplied by may have no effect, as in conjugate gradients.
+    An approximation has a gap by itself, than which the noise's is ten times larger.
     """
     construction, gaps = theorem(name)
+    closed = max(1e-6, 10.0 * gaps(construction.params, domain(construction)).max())
     leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, construction.params))
     for index, leaf in enumerate(leaves):
         noise = 1e-3 * np.random.default_rng(index).normal(size=leaf.shape)
         moved = leaf + noise * np.where(leaf == 0.0, 1.0, leaf)
         noisy = tree.unflatten([*leaves[:index], moved, *leaves[index + 1 :]])
-        assert not gaps(noisy, domain(construction)).max() <= 1e-6  # an overflow is a gap too
+        assert not gaps(noisy, domain(construction)).max() <= closed  # an overflow is a gap too
 
 
 @pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
@@ -716,6 +724,7 @@ DIFFERENTIATED = [
     "lista-vm",
     "lista-vm-with-momentum",
     "in-context-alista",
+    "newton-ridge",
 ]
 
 
@@ -773,7 +782,9 @@ def test_the_gradient_through_the_parameters_is_the_gradient_through_the_solver(
         assert (np.abs(a - b).reshape(BATCH, -1).max(axis=1) <= 1e-10 * np.maximum(size, 1e-3)).all()
 
 
-@pytest.mark.parametrize("name", ["gradient-descent", "lista-vm", "lista-vm-with-momentum", "in-context-alista"])
+@pytest.mark.parametrize(
+    "name", ["gradient-descent", "lista-vm", "lista-vm-with-momentum", "in-context-alista", "newton-ridge"]
+)
 def test_no_examples(name):
     """With n = 0 the Transformer answers what the solver answers from its start, a finite number."""
     family, draw, _ = FAMILIES[name]
