@@ -141,9 +141,10 @@ ROWS = (
 
 
 def plot(results: Results) -> Figure:
-    """The largest gap by layer: a column a precision, a line a construction; LISTA-VM is shown in full."""
-    figure, panels = plt.subplots(len(ROWS), 2, figsize=(10.5, 3.5 * len(ROWS)), sharey="col")
-    for row, labels in zip(panels, ROWS, strict=True):
+    """The largest gap by layer: a column a precision, a line a construction that was tried; LISTA-VM is shown in full."""
+    shown = [labels for labels in ROWS if any(gaps_under(results, f"float64/{name}") for name in labels)]
+    figure, panels = plt.subplots(len(shown), 2, figsize=(10.5, 3.5 * len(shown)), sharey="col", squeeze=False)
+    for row, labels in zip(panels, shown, strict=True):
         for axes, dtype in zip(row, DTYPES, strict=True):
             for name, (label, colour) in labels.items():
                 by_layer(axes, results, f"{dtype}/{name}", CONSTRUCTIONS.get(name), label, colour)
@@ -153,9 +154,14 @@ def plot(results: Results) -> Figure:
     return figure
 
 
+def gaps_under(results: Results, key: str) -> list[np.ndarray]:
+    """The gaps of a construction, or of each of its laws."""
+    return [value for found, value in results.items() if found == key or found.startswith(f"{key}/")]
+
+
 def by_layer(axes: Axes, results: Results, key: str, make: Callable[[], Construction] | None, label: str, colour: str) -> None:
     """The largest gap of all prompts at every layer of the claim."""
-    rows = [value for found, value in results.items() if found.startswith(f"{key}/") or found == key]
+    rows = gaps_under(results, key)
     if not rows:
         return  # the theorem was not tried
     largest = np.concatenate(rows).max(axis=0)
@@ -168,7 +174,7 @@ def claims(results: Results) -> list[Claim]:
     """The largest gap of every construction; the theorems say that it is rounding."""
 
     def exact(name: str, bits: int, text: str, key: str, bound: float) -> Claim:
-        rows = [value for found, value in results.items() if found == key or found.startswith(key + "/")]
+        rows = gaps_under(results, key)
         return claim(
             f"exactness/{name}-f{bits}",
             text,
