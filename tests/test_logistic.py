@@ -3,6 +3,7 @@
 Examples have length one, the most that the theorems allow; oracles are NumPy, SciPy and scikit-learn.
 """
 
+from dataclasses import replace
 from functools import cache, partial
 
 import jax
@@ -20,6 +21,7 @@ from jaxl2o.constructions.logistic import damped_newton as transformer
 from jaxl2o.constructions.logistic import damped_newton_of_any_length, error_bound
 from jaxl2o.constructions.logistic_block import Cells
 from jaxl2o.constructions.piecewise import interpolant, square
+from jaxl2o.models import presets
 from jaxl2o.models.encoding import Stream
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.models.mutual import mutual, summary
@@ -337,3 +339,22 @@ def test_tokens_that_read_each_other():
     np.testing.assert_array_equal(mutual(2).read(Stream(jnp.zeros((3, 5, 3)), outputs[..., 0]), prompt), outputs[:, -1:, 0])
     with pytest.raises(InputError, match="got 2"):
         mutual(2).tokens(prompt._replace(x_query=jnp.ones((2, 2))))
+
+
+def test_the_trained_models_answer():
+    """Linear self-attention answers one query, whatever the order of its examples; the softmax encoder gives w, or
+    probabilities of all queries."""
+    rng = np.random.default_rng(3)
+    x, y, order = rng.normal(size=(4, 2)), rng.normal(size=4), np.array([2, 0, 3, 1])
+    prompt, shuffled = (Prompt.of(rows, labels, [[0.5, -1.0]]) for rows, labels in ((x, y), (x[order], y[order])))
+    config = replace(presets.linear_self_attention(2, 2, width=4, heads=2), init_scale=1.0)
+    learner = transformer_learner(config, mutual(2, 0.5**0.5))
+    params = jax.jit(learner.init)(jax.random.key(0, impl="rbg"), prompt)
+    answers = [jax.jit(learner.predict)(params, one) for one in (prompt, shuffled)]
+    assert answers[0].shape == (3, 1)
+    assert np.ptp(answers[0]) > 1e-3
+    np.testing.assert_allclose(*answers, rtol=0.0, atol=1e-14)
+    learner = transformer_learner(presets.newton_softmax(2, 3, n=4, width=4, heads=2), summary(2))
+    params = jax.eval_shape(learner.init, jax.random.key(0), prompt)
+    assert jax.eval_shape(learner.predict, params, prompt._replace(x_query=jnp.ones((7, 2)))).shape == (4, 7)
+    assert jax.eval_shape(learner.predict, params, prompt._replace(x_query=None)).shape == (4, 2)
