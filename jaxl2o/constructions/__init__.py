@@ -60,7 +60,7 @@ BOUND = 1e9
 
 # starts of Newton-Schulz in five dimensions: of square matrices, and of least squares with any number of examples, from one on
 SQUARE, ANY = 1.0 / (5 * largest_eigenvalue(5, 5)), 1.0 / (largest_eigenvalue(1, 5) + 0.1) ** 2
-CELLS = Cells(sigmoid=40, square=20, step=40)
+CELLS = Cells(sigmoid=40, square=16, step=40)
 
 
 def _random_preconditioner(d: int = 5) -> jax.Array:
@@ -112,6 +112,6 @@ CONSTRUCTIONS: dict[str, Callable[[], Construction]] = {
     "third-order-inverse": lambda: third_order_inverse(5, 4, SQUARE),
     "newton-least-squares": lambda: newton_least_squares(5, 10, ANY),
     "newton-ridge": lambda: newton_least_squares(5, 10, ANY, penalty=0.1),
-    "damped-newton": lambda: damped_newton(3, 1.0, 3, 3, CELLS, n=12, radius=1.0),
-    "damped-newton-of-any-length": lambda: damped_newton_of_any_length(3, 1.0, 3, 3, CELLS, least=1, n=12, radius=1.0),
+    "damped-newton": lambda: damped_newton(3, 1.0, 3, 3, CELLS, n=8, radius=1.0),
+    "damped-newton-of-any-length": lambda: damped_newton_of_any_length(3, 1.0, 3, 3, CELLS, least=1, n=8, radius=1.0),
 }

@@ -74,32 +74,39 @@ def classification_table(d: int, n: int) -> Encoding:
     Slots p, b and v are for matrices, s and q for numbers. Answers are the probabilities 1 / (1 + exp(-<x, w>)).
     (Giannou et al. 2024, arXiv:2403.03183, Theorem 5.2, have 6d + 4 rows; their order is our own.)
     """
-    return _classification(_CLASSES, d, n)
+    return _classification(_classes(d), n, lambda prompt: jnp.ones(()), lambda prompt: {})
 
 
 def classification_table_of_any_length(d: int) -> Encoding:
     """The same for every n, D = 6d + 5: [x_i / sqrt(n), e_i, sqrt(n) w, ...], and one slot more with e_1 / n."""
-    return _classification((*_CLASSES, "share"), d, None)
+
+    def share(prompt: Prompt) -> dict[str, Float[Array, "1 1"]]:
+        return {"share": 1.0 / prompt.n_used.reshape(1, 1)}
+
+    return _classification(_classes(d, "share"), None, lambda prompt: jnp.sqrt(prompt.n_used), share)
 
 
-_CLASSES = ("a", "e", "w", "p", "b", "v", "y", "s", "q", "one")
+def _classes(d: int, *more: str) -> Layout:
+    return Layout((*((name, d) for name in "aewpbv"), *((name, 1) for name in ("y", "s", "q", "one", *more))))
 
 
-def _classification(names: tuple[str, ...], d: int, n: int | None) -> Encoding:
-    layout = Layout(tuple((name, d if name in "aewpbv" else 1) for name in names))
-
-    def root_of(prompt: Prompt) -> Float[Array, ""] | float:
-        return jnp.sqrt(prompt.n_used) if n is None else 1.0
+def _classification(
+    layout: Layout,
+    n: int | None,
+    root: Callable[[Prompt], Float[Array, ""]],
+    more: Callable[[Prompt], dict[str, Float[Array, "1 1"]]],
+) -> Encoding:
+    """Tokens of n examples, or of any number: x over `root`, w times it, and the columns of `more`."""
+    d = layout.slice("a").stop
 
     def tokens(prompt: Prompt) -> Tokens:
-        x, root = design_matrix(prompt), root_of(prompt)
+        x, own = design_matrix(prompt), root(prompt)
         checks.shape("x", x, (n, d))
         size = max(x.shape[0], d)
-        start = jnp.broadcast_to(root * start_of(prompt, d), (size, d))
-        more = {} if n is not None else {"share": 1.0 / prompt.n_used.reshape(1, 1)}
-        return summing(layout, size, a=x / root, e=jnp.eye(d), w=start, y=prompt.y[:, None], one=jnp.ones((size, 1)), **more)
+        start, one = jnp.broadcast_to(own * start_of(prompt, d), (size, d)), jnp.ones((size, 1))
+        return summing(layout, size, a=x / own, e=jnp.eye(d), w=start, y=prompt.y[:, None], one=one, **more(prompt))
 
     def read(stream: Stream, prompt: Prompt) -> Float[Array, "steps m"]:
-        return probabilities(stream.residual[:, 0, layout.slice("w")] / root_of(prompt), prompt)
+        return probabilities(stream.residual[:, 0, layout.slice("w")] / root(prompt), prompt)
 
     return Encoding(layout, tokens, read)
