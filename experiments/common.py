@@ -41,6 +41,7 @@ EXPERIMENTS = (
     "sparse_recovery.transformers",
     "l2o_benchmark",
     "memformer",
+    "newton",
     "speed.training",
 )
 RESULTS = Path(__file__).parent / "results"

@@ -29,6 +29,11 @@ def inverse_by_rows(d: int, scale: ScalarLike) -> Encoding:
     return _inverse(Layout((("v", d), ("a", d), ("e", d))), scale, lambda x: x)
 
 
+def inverse_by_rows_with_scratch(d: int, scale: ScalarLike) -> Encoding:
+    """The same with a slot s of zeros: D = 4d."""
+    return _inverse(Layout((("v", d), ("a", d), ("e", d), ("s", d))), scale, lambda x: x)
+
+
 def _inverse(layout: Layout, scale: ScalarLike, columns: Callable[[Float[Array, "d d"]], Float[Array, "d d"]]) -> Encoding:
     d = layout.slice("v").stop
     checks.positive("scale", scale)
