@@ -42,6 +42,7 @@ EXPERIMENTS = (
     "l2o_benchmark",
     "memformer",
     "memformer.published",
+    "newton",
     "speed.training",
 )
 RESULTS = Path(__file__).parent / "results"

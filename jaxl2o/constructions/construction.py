@@ -16,7 +16,7 @@ from jaxl2o.models.encoding import Encoding
 from jaxl2o.models.layout import BlockMatrix
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.solvers.unroll import unroll
-from jaxl2o.types import Key, Params, Prompt, Solver, prefixes
+from jaxl2o.types import Key, Params, Prompt, ScalarLike, Solver, prefixes
 
 
 class Construction(NamedTuple):
@@ -36,7 +36,7 @@ class Construction(NamedTuple):
     at: tuple[tuple[int, int], ...]
     answer: Callable[[Any, Prompt], Array]
     sample: Callable[[Key], Prompt]
-    tolerance: float = 0.0
+    tolerance: ScalarLike = 0.0
 
 
 class Head(NamedTuple):
