@@ -198,4 +198,5 @@ def claims(results: Results) -> list[Claim]:
 
 def bound_of(name: str) -> float:
     """Rounding, or the theorem's own tolerance."""
-    return max(1e-12, float(CONSTRUCTIONS[name]().tolerance))
+    with jax.enable_x64(True):
+        return max(1e-12, float(CONSTRUCTIONS[name]().tolerance))

@@ -187,5 +187,5 @@ PLAN = {
     "noiseless": (*CLASSICAL, "ALISTA, 485 steps"),
     "1000 at 40 dB": (*CLASSICAL, "ALISTA, 485 steps", "ALISTA"),
     "Open-L2O": (*CLASSICAL, "ALISTA, 485 steps", "LISTA-CP", "LISTA-CPSS"),
-    "small": ("ISTA", "AMP, prior known", "ALISTA", "HyperLISTA", "LAMP", "LISTA-CPSS"),
+    "small": ("ISTA", "AMP, prior known", "ALISTA", "LISTA-CPSS"),
 }

@@ -211,6 +211,8 @@ def of_the_mixture(results: Results) -> list[Claim]:
             0.0,
             n=len(routed),
             seeds=(),
+            kind="theorem",
+            source=OWN,
             unit="nats",
         ),
         claim(
@@ -221,6 +223,8 @@ def of_the_mixture(results: Results) -> list[Claim]:
             1e-3,
             n=len(routed),
             seeds=(),
+            kind="theorem",
+            source=OWN,
             unit="nats",
         ),
     ]

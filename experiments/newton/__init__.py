@@ -28,7 +28,7 @@ from experiments.newton.tables import tables
 
 COST = {"smoke": "20 s", "quick": "1 h", "cpu": "8 h"}
 PRESETS = {
-    "smoke": Config(parts=("exact",), conditions=(1, 4), prompts=4),
+    "smoke": Config(parts=("exact",), conditions=(4,), prompts=4),
     "quick": Config(),
     "cpu": Config(attention_d=10, attention_n=50, attention_width=64, attention_steps=50_000, repetitions=3),
 }

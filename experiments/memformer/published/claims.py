@@ -17,7 +17,7 @@ def claims(results: Results) -> list[Claim]:
     """Those of the panels that were run; of four layers."""
     found = [
         claim(
-            "memformer.published/forms-gap",
+            "memformer/published-forms-gap",
             "largest relative gap of the fast forms, and of gated experts, to the Transformers they are, float64",
             float(results["gap/forms"].max()),
             "<=",
@@ -47,14 +47,14 @@ def of_published(results: Results, title: str) -> Claim:
     """The exact losses of a method that is not trained are those that the paper shows."""
     gaps = np.log(results[f"{title}, as published"]) - np.array(ACCELERATED[title])
     return claim(
-        f"memformer.published/{title.lower()}-as-published",
+        f"memformer/published-{title.lower()}-as-published",
         f"{title} with the paper's numbers: largest difference of its exact log loss and the published one, four depths",
         float(np.abs(gaps).max()),
         "<=",
         READ,
         n=len(gaps),
         seeds=(),
-        kind="published",
+        kind="theorem",
         source=DUTTA,
         unit="nats",
     )
@@ -64,13 +64,14 @@ def of_tuning(results: Results, title: str) -> Claim:
     """Two numbers, tuned for a depth, come near to all scalar coefficients."""
     best = np.log(results["limit/isotropic"])
     return claim(
-        f"memformer.published/tuned-{title.lower()}-over-best",
+        f"memformer/published-tuned-{title.lower()}-over-best",
         f"{title}, Sigma^-1 given, two numbers tuned for each depth: largest exact log loss over the best scalar coefficients",
         float((np.log(results[f"{title}, tuned, preconditioned"]) - best).max()),
         "<=",
         0.02,
         n=len(best),
         seeds=(),
+        kind="theorem",
         unit="nats",
     )
 
@@ -79,7 +80,7 @@ def of_own_prompts(results: Results, id: str, key: str, what: str) -> Claim:
     """The prompts that were trained on flatter, by more than their own spread would tell."""
     gap = float((log_mean(results, key, "fresh") - log_mean(results, key, "own"))[-1])
     return claim(
-        f"memformer.published/{id}-l4",
+        f"memformer/published-{id}-l4",
         f"as published, four layers {what}: log loss on fresh prompts minus that on the prompts trained on",
         gap if np.isfinite(gap) else float("nan"),
         ">=",
@@ -97,7 +98,7 @@ def of_sound_training(results: Results) -> list[Claim]:
     common = {"n": len(results["1b/momentum/sound/loss"]), "seeds": (*TRAINING, *TEST), "unit": "nats"}
     return [
         claim(
-            "memformer.published/momentum-sound-l4",
+            "memformer/published-momentum-sound-l4",
             "four layers with momentum and free scores, condition 16, trained on fresh prompts; published -1.96",
             momentum.value,
             "<=",
@@ -106,7 +107,7 @@ def of_sound_training(results: Results) -> list[Claim]:
             **common,
         ),
         claim(
-            "memformer.published/memory-gain-l4",
+            "memformer/published-memory-gain-l4",
             "four layers, free scores, condition 16, both trained on fresh prompts: what momentum gains over no memory; "
             "expected: less than published",
             plain.value - momentum.value,
@@ -124,7 +125,7 @@ def of_gates(results: Results) -> Claim:
     unseen = [place for place, variance in enumerate(results["scales/variances"]) if variance not in (1.0, 2.0, 3.0)]
     gated, fitted = (np.log(results[f"scales/{name}"][:, -1][:, unseen]) for name in ("gated by its inputs", "fresh"))
     return claim(
-        "memformer.published/gated-minus-fitted-l4",
+        "memformer/published-gated-minus-fitted-l4",
         "one expert gated by its inputs, fresh prompts, log loss minus that of three experts, of three rotations, whose gates "
         "are fitted to labels: median over seeds and unseen variances",
         float(np.median(gated - fitted)),
