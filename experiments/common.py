@@ -41,6 +41,8 @@ EXPERIMENTS = (
     "sparse_recovery.transformers",
     "l2o_benchmark",
     "memformer",
+    "memformer.published",
+    "newton",
     "speed.training",
 )
 RESULTS = Path(__file__).parent / "results"

@@ -4,8 +4,10 @@ Claim. For every construction, max |network - solver| / (1 + max |solver|) over 
 LISTA-VM is tried in full: Gaussian and Rademacher X, with and without noise, every prefix of n examples, every layer, M with
 independent N(0, 1/d) entries, thresholds uniform in [0, 0.2], and the mask constant at least the largest score met.
 Source. Liu et al. 2025, Theorem 4.1 (arXiv:2410.13981); Ahn et al. 2023, Lemma 1 (arXiv:2306.00297); Dutta and Sra 2024,
-Propositions 1 and 2 (arXiv:2410.07263); propositions of this library for the rest.
-Expected. At most 1e-12 in float64, for conjugate gradients 1e-10; at most 1e-4 for LISTA-VM in float32.
+Propositions 1 and 2 (arXiv:2410.07263); Giannou et al. 2024, Lemma 4.1 and Theorems 4.2 and 5.1 (arXiv:2403.03183);
+propositions of this library for the rest.
+Expected. At most 1e-12 in float64, for conjugate gradients 1e-10, for damped Newton the bound of its MLPs' widths; at most 1e-4
+for LISTA-VM in float32.
 Command. python -m experiments exactness --preset quick
 """
 
@@ -106,7 +108,7 @@ def gaps_of_lista_vm(config: Config, keys: Key) -> dict[str, np.ndarray]:
     return found
 
 
-# the lines of the figure: first-order methods, and sparse recovery
+# the lines of the figure: first-order methods, sparse recovery, and Newton's method
 ROWS = (
     {
         "gradient-descent": ("gradient descent", COLOURS["solver"]),
@@ -126,13 +128,23 @@ ROWS = (
         "lista-vm-with-momentum": ("LISTA-VM with momentum", COLOURS["sky"]),
         "in-context-alista": ("in-context ALISTA", COLOURS["classical"]),
     },
+    {
+        "newton-schulz": ("Newton-Schulz", COLOURS["solver"]),
+        "newton-schulz-in-one-layer": ("Newton-Schulz in one layer", COLOURS["sky"]),
+        "third-order-inverse": ("inverse of order three", COLOURS["trained"]),
+        "newton-least-squares": ("Newton, least squares", COLOURS["transformer"]),
+        "newton-ridge": ("Newton, ridge", COLOURS["accent"]),
+        "damped-newton": ("damped Newton, logistic", COLOURS["ink"]),
+        "damped-newton-of-any-length": ("the same for any n", COLOURS["limit"]),
+    },
 )
 
 
 def plot(results: Results) -> Figure:
-    """The largest gap by layer: a column a precision, a line a construction; LISTA-VM is shown in full."""
-    figure, panels = plt.subplots(2, 2, figsize=(10.5, 7.0), sharey="col")
-    for row, labels in zip(panels, ROWS, strict=True):
+    """The largest gap by layer: a column a precision, a line a construction that was tried; LISTA-VM is shown in full."""
+    shown = [labels for labels in ROWS if any(gaps_under(results, f"float64/{name}") for name in labels)]
+    figure, panels = plt.subplots(len(shown), 2, figsize=(10.5, 3.5 * len(shown)), sharey="col", squeeze=False)
+    for row, labels in zip(panels, shown, strict=True):
         for axes, dtype in zip(row, DTYPES, strict=True):
             for name, (label, colour) in labels.items():
                 by_layer(axes, results, f"{dtype}/{name}", CONSTRUCTIONS.get(name), label, colour)
@@ -142,9 +154,14 @@ def plot(results: Results) -> Figure:
     return figure
 
 
+def gaps_under(results: Results, key: str) -> list[np.ndarray]:
+    """The gaps of a construction, or of each of its laws."""
+    return [value for found, value in results.items() if found == key or found.startswith(f"{key}/")]
+
+
 def by_layer(axes: Axes, results: Results, key: str, make: Callable[[], Construction] | None, label: str, colour: str) -> None:
     """The largest gap of all prompts at every layer of the claim."""
-    rows = [value for found, value in results.items() if found.startswith(f"{key}/") or found == key]
+    rows = gaps_under(results, key)
     if not rows:
         return  # the theorem was not tried
     largest = np.concatenate(rows).max(axis=0)
@@ -157,7 +174,7 @@ def claims(results: Results) -> list[Claim]:
     """The largest gap of every construction; the theorems say that it is rounding."""
 
     def exact(name: str, bits: int, text: str, key: str, bound: float) -> Claim:
-        rows = [value for found, value in results.items() if found == key or found.startswith(key + "/")]
+        rows = gaps_under(results, key)
         return claim(
             f"exactness/{name}-f{bits}",
             text,
@@ -181,4 +198,5 @@ def claims(results: Results) -> list[Claim]:
 
 def bound_of(name: str) -> float:
     """Rounding, or the theorem's own tolerance."""
-    return max(1e-12, CONSTRUCTIONS[name]().tolerance)
+    with jax.enable_x64(True):
+        return max(1e-12, float(CONSTRUCTIONS[name]().tolerance))

@@ -1,7 +1,13 @@
 """The house style of figures: one colour a method, the same in every figure, and labels at the ends of lines."""
 
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.common import Results
 
 # colour-blind safe (Wong 2011); a method keeps its colour wherever it is drawn
 COLOURS = {
@@ -14,6 +20,24 @@ COLOURS = {
     "sky": "#56B4E9",
     "ink": "#222222",
 }
+
+
+Draw = Callable[[Axes, Results], None]
+
+
+def panels_of(results: Results, draws: dict[str, Draw], columns: int, width: float, height: float) -> Figure:
+    """A grid of panels, row by row, of those whose key begins the name of a result: what was not measured has no panel.
+
+    width: of the figure.  height: of a row; both in inches.
+    """
+    drawn = [draw for key, draw in draws.items() if any(name.startswith(key) for name in results)]
+    rows = -(-len(drawn) // columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False)
+    for axes in panels.flat[len(drawn) :]:
+        axes.set_visible(False)
+    for axes, draw in zip(panels.flat, drawn, strict=False):
+        draw(axes, results)
+    return figure
 
 
 def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], gap: float) -> None:

@@ -1,8 +1,9 @@
-"""The linear model y = X w: how it predicts, and what tasks and solvers minimise over it.
+"""The linear model y = X w and the logistic one: how they predict, and what tasks and solvers minimise over them.
 
 Every average is over the used examples (`prompt.n_used`), so a prompt may be padded with unused rows of zeros.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -32,3 +33,32 @@ def lasso_objective(w: Float[Array, " d"], prompt: Prompt, penalty: ScalarLike) 
     The scaling is scikit-learn's. Signal processing writes 1/2 |X w - y|^2 + lambda |w|_1: lambda = n * penalty.
     """
     return least_squares(w, prompt) + penalty * jnp.abs(w).sum()
+
+
+def logistic_prediction(w: Float[Array, " d"], x_query: Float[Array, "m d"]) -> Float[Array, " m"]:
+    """The probability 1 / (1 + exp(-<x, w>)) of the label +1, for every query."""
+    return jax.nn.sigmoid(x_query @ w)
+
+
+def logistic_loss(w: Float[Array, " d"], prompt: Prompt, penalty: ScalarLike) -> Float[Array, ""]:
+    """f(w) = 1/n sum_i log(1 + exp(-y_i <x_i, w>)) + penalty/2 |w|^2, for labels y of -1 and +1.
+
+    scikit-learn's LogisticRegression without intercept has C = 1 / (n penalty). The loss is 1/sqrt(penalty) self-concordant
+    where |x_i| <= 1. With s = <x, w> it is written as log(1 + e^s) - s (y + 1)/2, so that derivatives are linear in y.
+    """
+    scores = design_matrix(prompt) @ w
+    losses = jax.nn.softplus(scores) - 0.5 * (prompt.y + 1.0) * scores
+    return jnp.sum(jnp.where(prompt.used, losses, 0.0)) / prompt.n_used + 0.5 * penalty * w @ w
+
+
+def logistic_gradient(w: Float[Array, " d"], prompt: Prompt, penalty: ScalarLike) -> Float[Array, " d"]:
+    """grad f(w) = X'(sigma(X w) - (y + 1)/2) / n + penalty w."""
+    x = design_matrix(prompt)
+    return x.T @ (jax.nn.sigmoid(x @ w) - 0.5 * (prompt.y + 1.0)) / prompt.n_used + penalty * w
+
+
+def logistic_hessian(w: Float[Array, " d"], prompt: Prompt, penalty: ScalarLike) -> Float[Array, "d d"]:
+    """f''(w) = X' diag(sigma'(X w)) X / n + penalty I: between penalty and penalty + 1/4 where |x_i| <= 1."""
+    x = design_matrix(prompt)
+    share = jax.nn.sigmoid(x @ w)
+    return (x.T * (share * (1.0 - share))[None]) @ x / prompt.n_used + penalty * jnp.eye(x.shape[1], dtype=x.dtype)

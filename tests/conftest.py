@@ -1,6 +1,7 @@
 """Every test runs in float64 on eight CPU devices, with shapes checked and silent promotions refused."""
 
 import os
+import re
 
 import jax
 import pytest
@@ -19,8 +20,26 @@ if jax.__version_info__[:2] == (0, 10):  # XLA ends the process at a flag that i
 # every annotated shape of the library is checked here, and only here
 install_import_hook("jaxl2o", "beartype.beartype")
 
+from jaxl2o.checks import InputError  # noqa: E402
+
 settings.register_profile("jaxl2o", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("jaxl2o")
+
+
+@pytest.fixture
+def refused():
+    """(call, parts): the call raises `InputError`, in one sentence, which has these parts: what was given, what is needed."""
+
+    def check(call, parts):
+        with pytest.raises(InputError, match=re.escape(parts[0])) as caught:
+            call()
+        sentence = str(caught.value)
+        assert all(part in sentence for part in parts), sentence
+        assert "\n" not in sentence
+        assert sentence.endswith(".")
+        assert not re.search(r"[.!?] [A-Z]", sentence), sentence
+
+    return check
 
 
 @pytest.fixture

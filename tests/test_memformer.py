@@ -1,19 +1,28 @@
-"""The exact losses of the mixture's experts against SciPy and draws; and the networks that are trained as published."""
+"""The exact losses of the mixture's experts against SciPy and draws; and a method that is trained as published."""
 
 from fractions import Fraction
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
 
-from experiments.memformer.mixture import MEANS, VARIANCES, gaussian_moments, least, loss_matrix
-from experiments.memformer.published import SHOWN, network
-from jaxl2o.models.encoding import stacked
-from jaxl2o.models.learner import transformer_learner
-from jaxl2o.tasks.regression import linear_regression
+from experiments.memformer.mixture import (
+    MEANS,
+    VARIANCES,
+    WEIGHTS,
+    by_quadrature,
+    components,
+    gaussian_moments,
+    least,
+    loss_matrix,
+    routed,
+)
+from experiments.memformer.published.config import Config
+from experiments.memformer.published.protocols import extracted
+from jaxl2o.evaluation.curves import squared_errors
+from jaxl2o.tasks.regression import gaussian_mixture, linear_regression
 
 COMPONENTS = pytest.mark.parametrize(("mean", "variance"), list(zip(MEANS, VARIANCES, strict=True)))
 
@@ -42,20 +51,42 @@ def test_one_step_of_a_centred_component():
     np.testing.assert_allclose(least(loss_matrix(20, 0.0, 1.0, 1)), [1.0, 2.0 / 22.0], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("law", "title"), [(law, title) for law, shown in SHOWN.items() for title in shown])
-def test_published_networks_are_trees_of_the_module(law, title):
-    """theta at a random start gives the parameters of the Transformer that it is said to be, of the same names and shapes."""
-    config, start, assemble = network(SHOWN[law][title], 2, n=6)
+@pytest.fixture(scope="module")
+def experts():
+    """The routed Transformer of three experts, for three examples and two layers."""
+    return routed(components(3, 2))
+
+
+def test_quadrature_is_the_mean_of_draws(experts):
+    """The routed experts' losses after every layer are those of drawn prompts, within four standard errors."""
+    task = gaussian_mixture(3, 1, jnp.asarray(MEANS), jnp.asarray(VARIANCES), jnp.asarray(WEIGHTS))
+    errors = np.asarray(jax.jit(lambda key: squared_errors(experts, task, key, 200_000, 2000)[0])(jax.random.key(0)))
+    exact = by_quadrature(experts, 3, 30)
+    assert np.all(np.abs(errors.mean(axis=0) - exact) <= 4.0 * errors.std(axis=0) / np.sqrt(len(errors)))
+
+
+def test_quadrature_is_exact_without_a_gate():
+    """For a polynomial of the inputs' second moment it is p'M p of each component, to rounding, with few nodes."""
+    steps = jnp.array([0.2, 0.05])
+
+    def descent(prompt):
+        hessian = jnp.mean(prompt.x**2)
+        return 1.0 - jnp.concatenate([jnp.ones(1), jnp.cumprod(1.0 - steps * hessian)])[:, None]
+
+    p = np.array([1.0, -0.25, 0.01])
+    exact = np.average([float(p @ part.astype(float) @ p) for part in components(3, 2)], weights=WEIGHTS)
+    np.testing.assert_allclose(by_quadrature(descent, 3, 12)[-1], exact, rtol=1e-10)
+
+
+def test_extracted_method_is_its_recursion():
+    """w_{k+1} = w_k - sum_{i <= k} Gamma_i * X'(X w_i - y), written out in NumPy."""
+    config, rng = Config(n=6, depth=3), np.random.default_rng(0)
+    theta = 0.05 * rng.normal(size=(3, 5))
     prompt = linear_regression(6, jnp.eye(5)).sample(jax.random.key(0)).prompt
-    learner = transformer_learner(config, stacked(5))
-    expected = jax.eval_shape(learner.init, jax.random.key(0), prompt)
-    chex.assert_trees_all_equal_shapes_and_dtypes(jax.eval_shape(assemble, start(jax.random.key(1))), expected)
-
-
-def test_tokens_move_in_gd_plus_plus_alone():
-    """The write matrices touch x for GD++, and labels alone for the others."""
-    for title, model in SHOWN["rotated"].items():
-        _, start, assemble = network(model, 2, n=6)
-        write = np.asarray(assemble(start(jax.random.key(0)))["layers"]["attention"]["write"])[:, 0]
-        assert np.all(write[:, -1, -1] == 1.0)
-        assert np.any(write[:, :-1]) == title.startswith("GD++")
+    x, y = np.asarray(prompt.x), np.asarray(prompt.y)
+    w, gradients = np.zeros(5), []
+    for _ in range(3):
+        gradients.append(x.T @ (x @ w - y))
+        w = w - sum(weights * gradient for weights, gradient in zip(theta, gradients, strict=False))
+    found = extracted(config, 10).predict(jnp.asarray(theta), prompt)
+    np.testing.assert_allclose(found, np.asarray(prompt.x_query) @ w, rtol=1e-10)

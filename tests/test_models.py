@@ -36,7 +36,7 @@ CONFIGS = {
     ),
     "gpt": TransformerConfig(
         depth=2, heads=2, width=WIDTH, head_dim=3, mlp_dim=7, attention="softmax", score="factored", write="factored",
-        activation="gelu", norm="pre", bias="all", read_in=3, read_out="linear", positions=9, remat=True,
+        activation="gelu", norm="pre", bias="all", read_in=3, read_out="linear", outputs=2, positions=9, remat=True,
     ),
     "bilinear": TransformerConfig(
         depth=1, heads=3, width=WIDTH, head_dim=2, attention="linear", write="factored", norm="pre", bias="all", init_scale=0.5,
@@ -243,12 +243,12 @@ def test_the_table_takes_every_value_of_every_field():
         if hints[field.name] is bool:
             assert taken == {True, False}
         elif hints[field.name] is int:
-            least = 1 if field.name in ("depth", "heads", "width", "repeats") else 0
+            least = 1 if field.name in ("depth", "heads", "width", "repeats", "outputs") else 0
             assert field.name == "width" or ({least} <= taken and len(taken) > 1), field.name
         elif field.name == "clip":
             assert None in taken
             assert len(taken) > 1
-        elif field.name != "init_scale":
+        elif field.name not in ("init_scale", "ends_scale"):
             assert taken == set(get_args(hints[field.name])), field.name
 
 
@@ -330,14 +330,15 @@ def test_spans_cover_the_readers(size):
     [(name, dtype) for name in CONFIGS for dtype in (None, "bfloat16") if (name, dtype) != ("conjugate", "bfloat16")],
 )
 def test_shapes_and_dtypes(name, dtype):
-    """residual (depth repeats + 1, N, D), answers (depth repeats + 1, N), in the dtype asked for; parameters in float64."""
+    """residual (depth repeats + 1, N, D), answers (depth repeats + 1, N) or (..., N, outputs); parameters in float64."""
     config = replace(CONFIGS[name], dtype=dtype)
     tokens = draw_tokens(config, np.random.default_rng(0))
     stream, variables = jax.eval_shape(Transformer(config).init_with_output, jax.random.key(0), tokens)
     steps, computed = config.depth * config.repeats + 1, jnp.dtype(dtype or "float64")
     assert (stream.residual.shape, stream.residual.dtype) == ((steps, SIZE, WIDTH), computed)
     if config.read_out != "none":
-        assert (stream.answers.shape, stream.answers.dtype) == ((steps, SIZE), computed)
+        several = (config.outputs,) if config.outputs > 1 else ()
+        assert (stream.answers.shape, stream.answers.dtype) == ((steps, SIZE, *several), computed)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float64")}
     assert {leaf.shape[0] for leaf in jax.tree.leaves(variables["params"]["layers"])} == {config.depth}
 
@@ -399,8 +400,8 @@ def test_the_clip_bounds_the_stream():
 
 
 def test_the_first_weights():
-    """Weights start with mean 0 and deviation init_scale / sqrt(fan in); biases at 0, norms at 1."""
-    config = replace(presets.gpt2(d=8, depth=3, heads=4, width=64, positions=50), init_scale=0.5)
+    """Weights start with mean 0 and deviation init_scale / sqrt(fan in), ends with ends_scale; biases at 0, norms at 1."""
+    config = replace(presets.gpt2(d=8, depth=3, heads=4, width=64, positions=50), init_scale=0.5, ends_scale=0.25)
     tokens = Tokens(jnp.zeros((3, 8)), jnp.ones((3, 3), dtype=bool), jnp.ones(3), jnp.arange(3))
     params = jax.jit(Transformer(config).init)(jax.random.key(1, impl="rbg"), tokens)["params"]
     fan_in = {
@@ -419,7 +420,7 @@ def test_the_first_weights():
         name = path[-1].key
         if name in fan_in:
             seen.add(name)
-            deviation, entries = 0.5 / math.sqrt(fan_in[name]), leaf.size
+            deviation, entries = (0.25 if name in ("read_in", "vector") else 0.5) / math.sqrt(fan_in[name]), leaf.size
             assert abs(leaf.mean()) <= 5.0 * deviation / math.sqrt(entries), path
             assert abs(leaf.std() / deviation - 1.0) <= 5.0 / math.sqrt(2.0 * entries), path
         else:
@@ -434,6 +435,8 @@ def test_the_first_weights():
         ({"heads": 0}, "heads is 0"),
         ({"width": 0}, "width is 0"),
         ({"repeats": 0}, "repeats is 0"),
+        ({"outputs": 0}, "outputs is 0"),
+        ({"outputs": 2}, "only a linear read-out"),
         ({"mlp_dim": -1}, "mlp_dim is -1"),
         ({"head_dim": 3}, "merged heads need 0"),
         ({"score": "factored"}, "at least 1"),
@@ -513,6 +516,34 @@ def test_gpt2_has_9534977_parameters():
 def test_linear_attention_has_two_square_matrices_a_head(d, depth, heads):
     """2 (d + 1)^2 parameters a head a layer, and no others."""
     assert count(presets.linear_attention(d, depth, heads)) == depth * heads * 2 * (d + 1) ** 2
+
+
+@pytest.mark.parametrize("depth", [1, 6])
+def test_linear_self_attention_has_16640_parameters_a_layer(depth):
+    """Layers of 4 D^2 + 4 D, D = 64, read-in 11 D + D and read-out D + 1 at d = 10; 2 D more a norm, and one norm more."""
+    assert 16_640 == 4 * 64**2 + 4 * 64
+    assert count(presets.linear_self_attention(10, depth)) == depth * 16_640 + 12 * 64 + 65
+    assert count(presets.linear_self_attention_with_norm(10, depth)) == depth * (16_640 + 128) + 12 * 64 + 65 + 128
+
+
+def test_the_newton_softmax_gives_d_numbers():
+    """Layers of 12 D^2 + 13 D, D = 32, the last norm 2 D, 27 positions, read-in 6 D + D, read-out D d + d at d = 5."""
+    assert count(presets.newton_softmax(5, depth=3)) == 3 * (12 * 32**2 + 13 * 32) + 64 + 27 * 32 + 7 * 32 + 33 * 5
+
+
+def test_the_stabilisers_are_values():
+    """Weights of LSA's layers start at 2e-4, with norm at 0.02; ends at PyTorch's 1 / sqrt(3 fan in); LSA alone is clipped."""
+    tokens = Tokens(jnp.zeros((3, 11)), jnp.ones((3, 3), dtype=bool), jnp.ones(3), jnp.arange(3))
+    for make, deviation, clip in (
+        (presets.linear_self_attention, 2e-4, 10.0),
+        (presets.linear_self_attention_with_norm, 0.02, None),
+    ):
+        config = make(depth=2)
+        params = jax.jit(Transformer(config).init)(jax.random.key(0, impl="rbg"), tokens)["params"]
+        for name in ("query", "key", "value", "output"):
+            assert np.asarray(params["layers"]["attention"][name]).std() == pytest.approx(deviation, rel=0.03)
+        assert np.asarray(params["read_in"]).std() == pytest.approx(1.0 / math.sqrt(33.0), rel=0.1)
+        assert config.clip == clip
 
 
 # --- gauge ----------------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ class Config:
     batch: int = 256  # signals a training step
     short: int = 485  # training steps of ALISTA where its published budget is met, and of TISTA and HyperLISTA
     long: int = 2000  # of ALISTA trained on, of AGLISTA, of LAMP, and of NA-ALISTA where it is trained less
-    adaptive: int = 5000  # of NA-ALISTA
+    adaptive: int = 10_000  # of NA-ALISTA
     matrices: int = 4000  # of LISTA-CP and LISTA-CPSS
     validation: int = 2048  # signals
     test: int = 10_000  # signals

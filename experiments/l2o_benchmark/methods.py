@@ -185,7 +185,7 @@ PLAN = {
     "40 dB": (*CLASSICAL, "ALISTA, 485 steps", "ALISTA", "AGLISTA", "HyperLISTA", "NA-ALISTA", "LAMP", "TISTA, prior known"),
     "20 dB": (*CLASSICAL, "ALISTA, 485 steps", "NA-ALISTA, 2,000 steps", "TISTA, prior known"),
     "noiseless": (*CLASSICAL, "ALISTA, 485 steps"),
-    "1000 at 40 dB": (*CLASSICAL, "ALISTA, 485 steps"),
+    "1000 at 40 dB": (*CLASSICAL, "ALISTA, 485 steps", "ALISTA"),
     "Open-L2O": (*CLASSICAL, "ALISTA, 485 steps", "LISTA-CP", "LISTA-CPSS"),
-    "small": ("ISTA", "AMP, prior known", "ALISTA", "HyperLISTA", "LAMP", "LISTA-CPSS"),
+    "small": ("ISTA", "AMP, prior known", "ALISTA", "LISTA-CPSS"),
 }

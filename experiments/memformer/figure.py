@@ -1,7 +1,5 @@
 """The figure of the memories, from results alone."""
 
-from collections.abc import Callable
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +7,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, label_ends
+from experiments.figures import COLOURS, Draw, label_ends, panels_of
 from experiments.memformer.claims import level
 
 COLOUR = {
@@ -31,10 +29,9 @@ TITLES = {"isotropic": "Isotropic inputs", "rotated": "Inputs of condition 16"}
 
 def plot(results: Results) -> Figure:
     """Loss by layers for both laws; scales; few prompts; other laws; the sweep and its cost."""
-    draws: dict[str, Callable[[Axes, Results], None]] = {
+    draws: dict[str, Draw] = {
         "isotropic/": lambda axes, found: by_layer(axes, found, "isotropic"),
         "rotated/": lambda axes, found: by_layer(axes, found, "rotated"),
-        "published/": as_published,
         "variance/": by_variance,
         "mixture/": by_component,
         "few/": by_prompts,
@@ -42,14 +39,7 @@ def plot(results: Results) -> Figure:
         "sweep/excess": by_rate,
         "sweep/seconds": by_count,
     }
-    drawn = [draw for key, draw in draws.items() if any(name.startswith(key) for name in results)]
-    rows = -(-len(drawn) // 2)
-    figure, panels = plt.subplots(rows, 2, figsize=(14.0, 4.4 * rows), squeeze=False)
-    for axes in panels.flat[len(drawn) :]:
-        axes.set_visible(False)
-    for axes, draw in zip(panels.flat, drawn, strict=False):
-        draw(axes, results)
-    return figure
+    return panels_of(results, draws, columns=2, width=14.0, height=4.4)
 
 
 def titles(results: Results, law: str) -> list[str]:
@@ -79,25 +69,7 @@ def by_layer(axes: Axes, results: Results, law: str) -> None:
     axes.set(title=TITLES[law], xlabel="layers", ylabel="log of the mean squared error", xlim=(0, depth))
     axes.set_xticks(range(depth + 1))
     axes.legend(loc="lower left", fontsize=8)
-    label_ends(axes, ends, gap=0.5)
-
-
-def as_published(axes: Axes, results: Results) -> None:
-    """Trainings on a thousand prompts where inputs are not isotropic: losses on those prompts, dotted, and on fresh ones."""
-    colours = {"GD++": COLOURS["sky"], "Hadamard": COLOURS["accent"], "scalar": COLOURS["ink"], **COLOUR}
-    shown = [key.split("/")[2] for key in results if key.startswith("published/rotated/") and key.endswith("fresh prompts/1")]
-    depth = sum(key.startswith(f"published/rotated/{shown[0]}/fresh prompts/") for key in results)
-    ends: dict[str, tuple[float, str]] = {}
-    for title in shown:
-        colour = colours[title.partition(",")[0]]
-        for place, style in (("same prompts", ":"), ("fresh prompts", "-")):
-            rows = [np.log(results[f"published/rotated/{title}/{place}/{layer}"]).mean() for layer in range(1, depth + 1)]
-            axes.plot(range(1, depth + 1), rows, style, color=colour)
-            ends[title] = (float(rows[-1]), colour)
-    axes.set(title="As published: solid on fresh prompts, dotted on their own", xlabel="layers", xlim=(1, depth))
-    axes.set(ylabel="log of the mean squared error")
-    axes.set_xticks(range(1, depth + 1))
-    label_ends(axes, ends, gap=0.5)
+    label_ends(axes, ends, gap=0.06 * float(np.ptp(axes.get_ylim())))
 
 
 def by_variance(axes: Axes, results: Results) -> None:
@@ -126,8 +98,7 @@ def by_component(axes: Axes, results: Results) -> None:
     layers = np.arange(len(results["mixture/one for all"]))
     for title, (colour, style) in rows.items():
         losses = np.log(results[f"mixture/{title}"])
-        note = " (a million prompts miss its tail)" if title.startswith("routed") else ""
-        axes.plot(layers, losses, color=colour, linestyle=style, label=title + note)
+        axes.plot(layers, losses, color=colour, linestyle=style, label=title)
     for key, losses in results.items():
         if key.startswith("mixture/alone: "):
             style = {"color": COLOURS["ink"], "linewidth": 0.7, "linestyle": ":"}

@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from experiments.common import Results, Run, readable, write_atomically
-from experiments.memformer.config import DEVIATIONS, ROTATION, TEST, TRAINING, Config
+from experiments.memformer.config import DEVIATIONS, ROTATION, TEST, TRAINING, Sizes
 from jaxl2o.evaluation.curves import squared_errors
 from jaxl2o.evaluation.sweep import sweep
 from jaxl2o.tasks.regression import linear_regression, rotated_root
@@ -55,16 +55,25 @@ def integrated(n: int, root: Float[Array, "d d"]) -> Task:
     return task._replace(sample=sample)
 
 
-def trained(config: Config, run: Run, title: str, first: Params, predict: Predict, root: Root, loss: losses.Loss) -> Params:
-    """The parameters of all seeds after their trainings, stacked; kept in the run's folder."""
+def recipe_of(config: Sizes, predict: Predict, task: Task, loss: losses.Loss, batch: int) -> Recipe:
+    """How everything is trained here: Adam, whose rate falls to zero by a cosine."""
+    optimizer = guarded(optax.adam(optax.cosine_decay_schedule(1e-2, config.steps)))
+    return Recipe(predict, lambda step: task, loss, optimizer, batch)
+
+
+def trained(
+    config: Sizes, run: Run, title: str, first: Callable[[Key], Params], predict: Predict, root: Root, loss: losses.Loss
+) -> Params:
+    """The parameters of all seeds after their trainings, stacked; kept in the run's folder. first: where each begins."""
 
     def train(point: dict[str, Array]) -> Params:
-        task, key = integrated(config.n, root(point["seed"])), jax.random.key(point["seed"])
-        optimizer = guarded(optax.adam(optax.cosine_decay_schedule(1e-2, config.steps)))
-        recipe = Recipe(predict, lambda step: task, loss, optimizer, config.batch)
-        return advance(recipe, start(recipe, first, key), config.steps)[0].params
+        key = jax.random.key(point["seed"])
+        recipe = recipe_of(config, predict, integrated(config.n, root(point["seed"])), loss, config.batch)
+        return advance(recipe, start(recipe, first(key), key), config.steps)[0].params
 
-    return kept(run, title, first, lambda: sweep(train, {"seed": TRAINING[: config.seeds]}, config.seeds).values)
+    return kept(
+        run, title, first(jax.random.key(0)), lambda: sweep(train, {"seed": TRAINING[: config.seeds]}, config.seeds).values
+    )
 
 
 def adapted(loss: Callable[[Params], Array], first: Params, rate: float, n_steps: int) -> Params:
@@ -95,7 +104,7 @@ def kept(run: Run, title: str, like: Params, compute: Callable[[], Params]) -> P
     return found
 
 
-def score(config: Config, run: Run, results: Results, key: str, predict: Predict, params: Params | None, root: Root) -> None:
+def score(config: Sizes, run: Run, results: Results, key: str, predict: Predict, params: Params | None, root: Root) -> None:
     """Mean squared error at a fresh query after 0..T steps, and its standard error: a row for the parameters of every seed.
 
     params None: a method without any. Every seed has prompts of its own.

@@ -5,7 +5,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from experiments.common import Results, Run
 from experiments.memformer.config import TEST, TRAINING, Config
@@ -15,6 +14,7 @@ from experiments.memformer.measuring import (
     D,
     isotropic,
     kept,
+    recipe_of,
     rotated,
     score,
     trained,
@@ -32,8 +32,7 @@ from jaxl2o.solvers.momentum import Steps
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.tasks.regression import linear_regression
 from jaxl2o.training import losses
-from jaxl2o.training.guard import guarded
-from jaxl2o.training.loop import Recipe, advance, start
+from jaxl2o.training.loop import advance, start
 from jaxl2o.types import Params, Prompt, design_matrix, queries
 
 GAPS = 100  # prompts on which gaps are measured
@@ -91,7 +90,7 @@ def descent(config: Config, run: Run, results: Results) -> None:
                 methods[title] = scalar(memory)
             for name, method in methods.items():
                 first, predict = at_every_depth(method, config.depth)
-                params = trained(config, run, f"{law}, {name}", first, predict, root, losses.all_steps())
+                params = trained(config, run, f"{law}, {name}", lambda _, at=first: at, predict, root, losses.all_steps())
                 score(config, run, results, f"{law}/{name}", predict, params, root)
                 if name == "all gradients":
                     results[f"exact/{law}"] = exact_of_every_depth(config, np.asarray(params), law)
@@ -112,8 +111,7 @@ def network(config: Config, run: Run, results: Results) -> None:
 
     def compute() -> Params:
         task = linear_regression(config.n, jnp.eye(D))
-        optimizer = guarded(optax.adam(optax.cosine_decay_schedule(1e-2, config.steps)))
-        recipe = Recipe(learner.predict, lambda step: task, losses.all_steps(), optimizer, config.network_batch)
+        recipe = recipe_of(config, learner.predict, task, losses.all_steps(), config.network_batch)
         train = jax.jit(advance, static_argnums=(0, 2))
         return train(recipe, start(recipe, first, jax.random.key(TRAINING[0])), config.steps)[0].params
 
@@ -134,7 +132,7 @@ def exact(config: Config, run: Run, results: Results) -> None:
     def predict(factor: Params, prompt: Prompt) -> jax.Array:
         return unroll(conjugate_gradient_solver(factor @ factor.T), prompt, config.depth) @ queries(prompt).T
 
-    params = trained(config, run, "preconditioner", jnp.eye(D), predict, rotated, losses.log_relative(1e-6))
+    params = trained(config, run, "preconditioner", lambda _: jnp.eye(D), predict, rotated, losses.log_relative(1e-6))
     score(config, run, results, "rotated/conjugate gradients, preconditioner learned", predict, params, rotated)
     key = "rotated/conjugate gradients, preconditioner given"
     given = jnp.stack([jnp.linalg.inv(rotated(seed)).T for seed in TRAINING[: config.seeds]])

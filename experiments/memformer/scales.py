@@ -57,8 +57,8 @@ def fitted_gates(config: Config, run: Run, results: Results, steps: Steps) -> No
     Their loss is measured on those same prompts, as published, and on fresh ones.
     """
     experts = [gradient_descent_with_momentum(steps._replace(step_size=steps.step_size / v), jnp.eye(D)) for v in EXPERTS]
-    config_, params = merge(experts[0].config, [expert.params for expert in experts])
-    learner = gates_learner(config_, experts[0].encoding, params, len(EXPERTS))
+    shape, params = merge(experts[0].config, [expert.params for expert in experts])
+    learner = gates_learner(shape, experts[0].encoding, params, len(EXPERTS))
 
     def losses_at(point: Point) -> tuple[Array, Array]:
         task = with_variance(integrated(config.n, jnp.eye(D)), point["variance"])

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array
 
 from experiments.common import Results, Run
 from experiments.sparse_recovery.config import SEEDS, Config
@@ -24,7 +25,7 @@ from jaxl2o.training.loop import Recipe, start
 from jaxl2o.training.parallel import devices_for
 from jaxl2o.training.run import train_in
 from jaxl2o.training.stages import Stages, at_stage, by_layer
-from jaxl2o.types import Params, Task
+from jaxl2o.types import Params, ScalarLike, Task
 
 PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)  # over the least penalty that gives zero
 INFINITE = 1e30  # what an error that overflowed counts as
@@ -99,7 +100,7 @@ def gaps_at(theorem: Callable[[Any], Construction], layers: Any, task: Task) -> 
 def classical(make: Penalised, task: Task, n_steps: int, count: int) -> Path:
     """The path of a solver with one penalty, tuned on `count` validation signals."""
 
-    def path(share: float) -> Path:
+    def path(share: ScalarLike) -> Path:
         return lambda prompt: unroll(make(share * penalty_max(prompt)), prompt, n_steps)
 
     return tuned(path, task, count)
@@ -108,17 +109,18 @@ def classical(make: Penalised, task: Task, n_steps: int, count: int) -> Path:
 def converged_lasso(task: Task, count: int) -> Path:
     """The Lasso's answer, to a relative duality gap of 1e-6 or 4,000 steps, as a path of one."""
 
-    def path(share: float) -> Path:
+    def path(share: ScalarLike) -> Path:
         return lambda prompt: solve_lasso(prompt, share * penalty_max(prompt), 1e-6, 4000).solution[None]
 
     return tuned(path, task, count)
 
 
-def tuned(path: Callable[[float], Path], task: Task, count: int) -> Path:
+def tuned(path: Callable[[ScalarLike], Path], task: Task, count: int) -> Path:
     """The path whose penalty, a share of each prompt's largest, is best on `count` validation signals."""
 
-    def error(share: float) -> float:
+    @jax.jit
+    def error(share: ScalarLike) -> Array:
         key = jax.random.key(SEEDS[2])
-        return float(squared_errors(path(share), task, key, count, 500)[0][:, -1].mean())
+        return squared_errors(path(share), task, key, count, 500)[0][:, -1].mean()
 
-    return path(min(PENALTIES, key=error))
+    return path(min(PENALTIES, key=lambda share: float(error(share))))

@@ -18,8 +18,17 @@ from jaxl2o.constructions.first_order import (
 )
 from jaxl2o.constructions.gradient_descent import gaussian_prompt, gradient_descent, preconditioned_gradient_descent
 from jaxl2o.constructions.in_context import in_context_alista
+from jaxl2o.constructions.logistic import damped_newton, damped_newton_of_any_length
+from jaxl2o.constructions.logistic_block import Cells
 from jaxl2o.constructions.momentum import lista_vm_with_momentum
+from jaxl2o.constructions.newton import (
+    newton_least_squares,
+    newton_schulz,
+    newton_schulz_in_one_layer,
+    third_order_inverse,
+)
 from jaxl2o.constructions.sparse_recovery import lista_vm, lista_vm_known_support, lista_vm_linear_read_out
+from jaxl2o.limits.extremes import largest_eigenvalue
 from jaxl2o.solvers.in_context import InContextLayers
 from jaxl2o.solvers.krylov import frozen_steps
 from jaxl2o.solvers.momentum import Steps, chebyshev_steps
@@ -48,6 +57,10 @@ def random_in_context_layers(depth: int = 6, seed: int = 0) -> InContextLayers:
 
 # random matrices can blow an iterate up (the largest score of 10^4 prompts was 10^6); a larger mask constant costs nothing
 BOUND = 1e9
+
+# starts of Newton-Schulz in five dimensions: of square matrices, and of least squares with any number of examples, from one on
+SQUARE, ANY = 1.0 / (5 * largest_eigenvalue(5, 5)), 1.0 / (largest_eigenvalue(1, 5) + 0.1) ** 2
+CELLS = Cells(sigmoid=40, square=16, step=40)
 
 
 def _random_preconditioner(d: int = 5) -> jax.Array:
@@ -94,4 +107,11 @@ CONSTRUCTIONS: dict[str, Callable[[], Construction]] = {
     "lista-vm-linear-read-out": lambda: lista_vm_linear_read_out(random_varying_layers(), n=20, bound=BOUND),
     "lista-vm-with-momentum": lambda: lista_vm_with_momentum(random_momentum_layers(depth=6), bound=BOUND),
     "in-context-alista": lambda: in_context_alista(random_in_context_layers(), d=10, newton_schulz_steps=8, n=8),
+    "newton-schulz": lambda: newton_schulz(5, 6, SQUARE),
+    "newton-schulz-in-one-layer": lambda: newton_schulz_in_one_layer(5, 6, SQUARE),
+    "third-order-inverse": lambda: third_order_inverse(5, 4, SQUARE),
+    "newton-least-squares": lambda: newton_least_squares(5, 10, ANY),
+    "newton-ridge": lambda: newton_least_squares(5, 10, ANY, penalty=0.1),
+    "damped-newton": lambda: damped_newton(3, 1.0, 3, 3, CELLS, n=8, radius=1.0),
+    "damped-newton-of-any-length": lambda: damped_newton_of_any_length(3, 1.0, 3, 3, CELLS, least=1, n=8, radius=1.0),
 }

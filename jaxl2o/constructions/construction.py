@@ -9,13 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxl2o import checks
+from jaxl2o.models import heads, memory
 from jaxl2o.models.attention import Attention
 from jaxl2o.models.config import TransformerConfig, default_float
 from jaxl2o.models.encoding import Encoding
 from jaxl2o.models.layout import BlockMatrix
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.solvers.unroll import unroll
-from jaxl2o.types import Key, Params, Prompt, Solver, prefixes
+from jaxl2o.types import Key, Params, Prompt, ScalarLike, Solver, prefixes
 
 
 class Construction(NamedTuple):
@@ -35,7 +36,7 @@ class Construction(NamedTuple):
     at: tuple[tuple[int, int], ...]
     answer: Callable[[Any, Prompt], Array]
     sample: Callable[[Key], Prompt]
-    tolerance: float = 0.0
+    tolerance: ScalarLike = 0.0
 
 
 class Head(NamedTuple):
@@ -132,10 +133,6 @@ def _fill_layer(config: TransformerConfig, layer: LayerSpec) -> Params:
     return {"attention": attention, "mlp": {"up": up, "down": down, **biases}}
 
 
-# where the heads stand in a leaf, behind the axis of layers
-_HEADS = dict.fromkeys(("score", "query", "key", "value", "coefficients"), 2)
-
-
 def merge(config: TransformerConfig, trees: Sequence[Params]) -> tuple[TransformerConfig, Params]:
     """The heads of several Transformers of one config, side by side in one: the sum of what each of them would write.
 
@@ -151,8 +148,10 @@ def merge(config: TransformerConfig, trees: Sequence[Params]) -> tuple[Transform
         "only heads can stand side by side; this config has an MLP, norms, biases, positions, a read-in or a read-out.",
     )
 
+    axes = heads.AXES | memory.AXES
+
     def beside(path: Any, *leaves: Array) -> Array:
-        return jnp.concatenate(leaves, axis=_HEADS.get(path[-1].key, 1))
+        return jnp.concatenate(leaves, axis=axes[path[-1].key])
 
     return replace(config, heads=len(trees) * config.heads), jax.tree_util.tree_map_with_path(beside, *trees)
 

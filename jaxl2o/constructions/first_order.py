@@ -1,17 +1,13 @@
 """Linear attention with a memory runs every linear first-order method: a layer sees the gradient, its memory weighs it."""
 
-from dataclasses import replace
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxl2o.constructions.construction import Construction, Head, LayerSpec, every_layer, fill, linear_answer
-from jaxl2o.constructions.gradient_descent import gaussian_prompt
+from jaxl2o.constructions.gradient_descent import descent, gaussian_prompt, in_every_layer
 from jaxl2o.limits.polynomial import optimal_momentum, optimal_steps
 from jaxl2o.models.encoding import stacked
-from jaxl2o.models.layout import Layout
 from jaxl2o.solvers import first_order
 from jaxl2o.solvers.krylov import conjugate_gradient as conjugate_gradient_solver
 from jaxl2o.solvers.linear_first_order import linear_first_order as linear_first_order_solver
@@ -19,7 +15,7 @@ from jaxl2o.solvers.linear_first_order import nesterov_coefficients, preconditio
 from jaxl2o.solvers.momentum import Steps, scheduled_momentum
 from jaxl2o.solvers.momentum import nesterov as nesterov_solver
 from jaxl2o.tasks.regression import linear_regression
-from jaxl2o.types import ScalarLike, Solver
+from jaxl2o.types import ScalarLike
 
 DUTTA = "Dutta and Sra 2024 (arXiv:2410.07263)"
 OWN = "a proposition of this library"
@@ -38,9 +34,8 @@ def gradient_descent_with_momentum(steps: Steps, preconditioner: Float[Array, "d
     gamma      steps.momentum, decay              (T,), a number a head and layer
     """
     leaves = {"step_size": steps.step_size[:, None], "decay": steps.momentum[:, None]}
-    solver = scheduled_momentum(steps, preconditioner)
-    alike = jnp.broadcast_to(preconditioner, (len(steps.step_size), 1, *preconditioner.shape))
-    return _remembering("momentum", DUTTA + ", Proposition 1", solver, alike, **leaves)
+    alike = in_every_layer(preconditioner, len(steps.step_size))
+    return descent(DUTTA + ", Proposition 1", scheduled_momentum(steps, preconditioner), alike, "momentum", **leaves)
 
 
 def linear_first_order(coefficients: Float[Array, "T T"], preconditioners: Float[Array, "T d d"]) -> Construction:
@@ -54,7 +49,8 @@ def linear_first_order(coefficients: Float[Array, "T T"], preconditioners: Float
     A_l                                preconditioners    (T, d, d)
     """
     solver = linear_first_order_solver(preconditioned_coefficients(coefficients, preconditioners))
-    return _of_coefficients(DUTTA + ", Proposition 2", solver, preconditioners[:, None], coefficients[:, :, None])
+    reference = DUTTA + ", Proposition 2"
+    return descent(reference, solver, preconditioners[:, None], "lfom", coefficients=coefficients[:, :, None])
 
 
 def diagonal_first_order(coefficients: Float[Array, "T T d"]) -> Construction:
@@ -69,7 +65,7 @@ def diagonal_first_order(coefficients: Float[Array, "T T d"]) -> Construction:
     """
     depth, _, d = coefficients.shape
     coordinates = jnp.broadcast_to(jax.vmap(jnp.diag)(jnp.eye(d)), (depth, d, d, d))
-    return _of_coefficients(OWN, linear_first_order_solver(coefficients), coordinates, coefficients)
+    return descent(OWN, linear_first_order_solver(coefficients), coordinates, "lfom", coefficients=coefficients)
 
 
 def nesterov(step_size: ScalarLike, momenta: Float[Array, " T"], d: int) -> Construction:
@@ -79,8 +75,8 @@ def nesterov(step_size: ScalarLike, momenta: Float[Array, " T"], d: int) -> Cons
     with alpha and gamma: the memory of all gradients is needed.
     """
     coefficients = nesterov_coefficients(step_size, momenta)[:, :, None]
-    plain = jnp.broadcast_to(jnp.eye(d), (len(momenta), 1, d, d))
-    return _of_coefficients(DUTTA + ", Proposition 2", nesterov_solver(step_size, momenta), plain, coefficients)
+    solver, plain = nesterov_solver(step_size, momenta), in_every_layer(jnp.eye(d), len(momenta))
+    return descent(DUTTA + ", Proposition 2", solver, plain, "lfom", coefficients=coefficients)
 
 
 def gradient_descent_plus_plus(step_sizes: Float[Array, " T"], shrinkage: Float[Array, " T"], d: int) -> Construction:
@@ -120,7 +116,7 @@ def conjugate_gradient(preconditioner: Float[Array, "d d"], depth: int) -> Const
     """
     d = preconditioner.shape[0]
     solver = conjugate_gradient_solver(preconditioner)
-    found = _remembering("conjugate", OWN, solver, jnp.broadcast_to(preconditioner, (depth, 1, d, d)))
+    found = descent(OWN, solver, in_every_layer(preconditioner, depth), "conjugate")
     task = linear_regression(20, jnp.eye(d), n_queries=3)
     return found._replace(sample=lambda key: task.sample(key).prompt, tolerance=1e-10)
 
@@ -145,39 +141,5 @@ def optimal_without_memory(n: int, covariance: Float[Array, "d d"], depth: int) 
     So at a depth that is fixed beforehand memory does not lower what can be reached. It makes all depths optimal at once.
     """
     steps, inverse = jnp.asarray(optimal_steps(n, covariance.shape[0], depth)), jnp.linalg.inv(covariance)
-    encoding = stacked(covariance.shape[0])
-    layers = [LayerSpec((_gradient(encoding.layout, step * inverse),)) for step in steps]
-    config, params = fill(encoding.layout.width, "linear", layers)
     solver = scheduled_momentum(Steps(steps, jnp.zeros_like(steps)), inverse)
-    prompts = gaussian_prompt(covariance.shape[0], n)
-    return Construction(OWN, config, encoding, params, solver, every_layer(depth), linear_answer, prompts)
-
-
-def _gradient(at: Layout, preconditioner: Float[Array, "d d"]) -> Head:
-    """The head that writes <x_i, P g> into the label slot, where the residual stands."""
-    return Head(score=at.matrix(x__x=-preconditioner), write=at.matrix(y__y=1.0))
-
-
-def _of_coefficients(
-    reference: str, solver: Solver, preconditioners: Float[Array, "T H d d"], coefficients: Float[Array, "T T H"]
-) -> Construction:
-    return _remembering("lfom", reference, solver, preconditioners, coefficients=coefficients)
-
-
-def _remembering(
-    memory: Literal["momentum", "lfom", "conjugate"],
-    reference: str,
-    solver: Solver,
-    preconditioners: Float[Array, "T H d d"],
-    **leaves: Float[Array, "T ..."],
-) -> Construction:
-    """Layers of a head for every preconditioner, and the parameters of their memory."""
-    depth, _, d, _ = preconditioners.shape
-    encoding = stacked(d)
-    layers = [LayerSpec(tuple(_gradient(encoding.layout, own) for own in heads)) for heads in preconditioners]
-    config, params = fill(encoding.layout.width, "linear", layers)
-    if leaves:
-        dtype = jax.tree.leaves(params)[0].dtype
-        params["layers"]["memory"] = {name: leaf.astype(dtype) for name, leaf in leaves.items()}
-    config = replace(config, memory=memory)
-    return Construction(reference, config, encoding, params, solver, every_layer(depth), linear_answer, gaussian_prompt(d))
+    return descent(OWN, solver, steps[:, None, None, None] * inverse[None, None])

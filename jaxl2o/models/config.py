@@ -25,7 +25,8 @@ class TransformerConfig:
     bias: none, mlp, or all (attention too).  init_scale: deviation of random weights, in units of 1/sqrt(fan in).
     clip: the stream stays within [-clip, clip] after every layer; None: it is free.
     read_in: tokens are mapped to the stream by a learned affine map of this input width; 0: they are the stream.
-    read_out: none; linear, <v, h> + b; or bilinear, <h, V h> + <v, h>.
+    read_out: none; linear, <v, h> + b; or bilinear, <h, V h> + <v, h>.  outputs: numbers that a linear read-out gives, each
+    with a v and b of its own.
     positions: length of a table of learned position vectors; 0: none.
     memory: what a layer remembers of earlier layers, as in `memory`.  tokens: N, which a Hadamard memory must know; 0: any.
     unroll: the layers are compiled one after another instead of looped over, which is faster to run and slower to compile.
@@ -44,9 +45,11 @@ class TransformerConfig:
     norm: Literal["none", "pre", "post"] = "none"
     bias: Literal["none", "mlp", "all"] = "none"
     init_scale: float = 1.0
+    ends_scale: float | None = None
     clip: float | None = None
     read_in: int = 0
     read_out: Literal["none", "linear", "bilinear"] = "none"
+    outputs: int = 1
     positions: int = 0
     memory: Memory = "none"
     tokens: int = 0
@@ -56,7 +59,7 @@ class TransformerConfig:
     dtype: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("depth", "heads", "width", "repeats"):
+        for name in ("depth", "heads", "width", "repeats", "outputs"):
             checks.require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")
         for name in ("head_dim", "mlp_dim", "read_in", "positions", "tokens"):
             checks.require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be zero or greater.")
@@ -69,6 +72,10 @@ class TransformerConfig:
             factored == (self.head_dim > 0),
             f"head_dim is {self.head_dim} with score {self.score!r} and write {self.write!r}; "
             "factored heads need a head_dim of at least 1, merged heads need 0.",
+        )
+        checks.require(
+            self.outputs == 1 or self.read_out == "linear",
+            f"outputs is {self.outputs} with read_out {self.read_out!r}; only a linear read-out gives several numbers.",
         )
         hadamard = self.memory.startswith("hadamard")
         checks.require(

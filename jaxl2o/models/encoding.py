@@ -7,6 +7,7 @@ through one module with the same parameters. A decoder's x-only tokens each stan
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -31,10 +32,13 @@ class Tokens(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """What a Transformer gives back, after 0..T layers: the residual stream, and the read-out of every token if it has one."""
+    """What a Transformer gives back, after 0..T layers: the residual stream, and the read-out of every token if it has one.
+
+    A read-out is one number a token, or several on a last axis: (*prompts, T+1, N) or (*prompts, T+1, N, outputs).
+    """
 
     residual: Float[Array, "*prompts steps N D"]
-    answers: Float[Array, "*prompts steps N"] | None = None
+    answers: Float[Array, "..."] | None = None
 
 
 class Encoding(NamedTuple):
@@ -48,6 +52,16 @@ class Encoding(NamedTuple):
     tokens: Callable[[Prompt], Tokens]
     read: Callable[[Stream, Prompt], Array]
     read_prefixes: Callable[[Stream, Prompt], Array] | None = None
+
+
+def linear_answers(iterates: Float[Array, "steps d"], prompt: Prompt) -> Float[Array, "steps m"]:
+    """<x, w> for every iterate and query; the iterates themselves if there are no queries."""
+    return iterates if prompt.x_query is None else iterates @ prompt.x_query.T
+
+
+def probabilities(iterates: Float[Array, "steps d"], prompt: Prompt) -> Float[Array, "steps m"]:
+    """1 / (1 + exp(-<x, w>)) for every iterate and query; the iterates themselves if there are no queries."""
+    return iterates if prompt.x_query is None else jax.nn.sigmoid(linear_answers(iterates, prompt))
 
 
 def stacked(d: int) -> Encoding:
@@ -92,8 +106,7 @@ def scratch(d: int) -> Encoding:
         return _decoder(*_asking_and_telling(layout, prompt, query), prompt.used)
 
     def read(stream: Stream, prompt: Prompt) -> Float[Array, "steps m"]:
-        iterates = stream.residual[:, -1, w]
-        return iterates if prompt.x_query is None else iterates @ prompt.x_query.T
+        return linear_answers(stream.residual[:, -1, w], prompt)
 
     def read_prefixes(stream: Stream, prompt: Prompt) -> Float[Array, "steps {prompt.y.shape[0]}+1"]:
         rows = jnp.concatenate([design_matrix(prompt), queries(prompt)])
@@ -195,15 +208,16 @@ def _decoder(
     return Tokens(z, mask, 1.0 / count, count - 1)
 
 
-def _answers(stream: Stream) -> Float[Array, "steps N"]:
+def read_out(stream: Stream) -> Float[Array, "steps N *outputs"]:
+    """The read-out of every token; `ValueError` if the Transformer has none."""
     if stream.answers is None:
         raise checks.InputError("this encoding reads a read-out, but the Transformer has none; set read_out in its config.")
     return stream.answers
 
 
 def _read_answers(stream: Stream, prompt: Prompt) -> Float[Array, "steps m"]:
-    return _answers(stream)[:, 2 * prompt.y.shape[0] :]
+    return read_out(stream)[:, 2 * prompt.y.shape[0] :]
 
 
 def _read_answer_prefixes(stream: Stream, prompt: Prompt) -> Float[Array, "steps {prompt.y.shape[0]}+1"]:
-    return _answers(stream)[:, : 2 * prompt.y.shape[0] + 1 : 2]
+    return read_out(stream)[:, : 2 * prompt.y.shape[0] + 1 : 2]

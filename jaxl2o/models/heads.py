@@ -11,6 +11,8 @@ from jaxl2o.models.attention import WEIGHTINGS
 from jaxl2o.models.encoding import Tokens
 from jaxl2o.models.part import Part, by_prompt, project, side_by_side
 
+# the axis of heads of every leaf that has one, layers first
+AXES = {"query": 2, "key": 2, "value": 2, "score": 2, "output": 1, "write": 1, "query_bias": 1, "key_bias": 1, "value_bias": 1}
 # readers of a span, about, and the most spans: narrow ones leave out more, but make small products
 SPAN, SPANS = 27, 4
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxl2o import checks
@@ -56,8 +57,8 @@ class Layout:
             row, column = self.slice(source), target.slice(destination)
             value = jnp.atleast_2d(jnp.asarray(block))
             checks.shape(f"the block {name}", value, (row.stop - row.start, column.stop - column.start))
-            margins = [(part.start, whole - part.stop) for part, whole in zip((row, column), shape, strict=True)]
-            dense = dense + jnp.pad(value, margins)
+            # where it stands is an argument of what is compiled, so that blocks of one shape share it
+            dense = lax.dynamic_update_slice(dense, value.astype(dense.dtype), (row.start, column.start))
             rows |= set(range(row.start, row.stop))
             columns |= set(range(column.start, column.stop))
         return BlockMatrix(dense, tuple(sorted(rows)), tuple(sorted(columns)))

@@ -36,6 +36,8 @@ from jaxl2o.models.config import TransformerConfig, default_float
 from jaxl2o.models.encoding import Tokens
 from jaxl2o.models.part import Part
 
+# the axis of heads of every leaf, layers first
+AXES = {"step_size": 1, "decay": 1, "coefficients": 2, "coefficient": 1, "weights": 1}
 # below so many units of rounding a number counts as zero
 ROUNDING = 64.0
 

@@ -16,9 +16,10 @@ class Part(nn.Module):
 
     config: TransformerConfig
 
-    def weight(self, name: str, shape: tuple[int, ...], fan_in: int) -> Array:
-        """A matrix whose entries start at random, of deviation init_scale / sqrt(fan_in)."""
-        init = nn.initializers.normal(self.config.init_scale / fan_in**0.5, dtype=default_float())
+    def weight(self, name: str, shape: tuple[int, ...], fan_in: int, scale: float | None = None) -> Array:
+        """A matrix whose entries start at random, of deviation scale / sqrt(fan_in); without a scale it is init_scale."""
+        scale = self.config.init_scale if scale is None else scale
+        init = nn.initializers.normal(scale / fan_in**0.5, dtype=default_float())
         return self.cast(self.param(name, init, shape, default_float()))
 
     def vector(self, name: str, shape: tuple[int, ...]) -> Array:

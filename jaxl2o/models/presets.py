@@ -67,3 +67,61 @@ def memformer(d: int, depth: int, memory: Memory, heads: int = 1, n: int = 0) ->
     """
     tokens = n + 1 if memory.startswith("hadamard") else 0
     return replace(linear_attention(d, depth, heads), memory=memory, tokens=tokens)
+
+
+# PyTorch's linear maps start uniform in +-1 / sqrt(fan in), which has this deviation in units of 1 / sqrt(fan in)
+PYTORCH_SCALE = 3.0**-0.5
+
+
+def linear_self_attention(d: int = 10, depth: int = 4, width: int = 64, heads: int = 4) -> TransformerConfig:
+    """LSA of Giannou et al. 2024 (arXiv:2403.03183): linear attention without norm or MLP, kept within [-10, 10].
+
+    Their stabilisers: weights of the layers start at a deviation of 2e-4, and the stream is clipped; prompts grow in length and
+    dimension (`shift.at_length`, `shift.in_dimensions`). Encoding: `mutual(d, scale)`, scale = sqrt(heads / width) for their
+    scores over sqrt(K). Theirs pads tokens with d zeros, which only add rows to the read-in.
+    """
+    return TransformerConfig(
+        depth=depth,
+        heads=heads,
+        width=width,
+        head_dim=width // heads,
+        score="factored",
+        write="factored",
+        bias="all",
+        init_scale=2e-4 * width**0.5,
+        ends_scale=PYTORCH_SCALE,
+        clip=10.0,
+        read_in=d + 1,
+        read_out="linear",
+    )
+
+
+def linear_self_attention_with_norm(d: int = 10, depth: int = 4, width: int = 64, heads: int = 4) -> TransformerConfig:
+    """The same with layer norm before every attention and before the read-out; then it starts at 0.02 and needs no clip."""
+    plain = linear_self_attention(d, depth, width, heads)
+    return replace(plain, norm="pre", init_scale=0.02 * width**0.5, clip=None)
+
+
+def newton_softmax(d: int = 5, depth: int = 12, n: int = 26, width: int = 32, heads: int = 4) -> TransformerConfig:
+    """The softmax encoder of Giannou et al. 2024 (arXiv:2403.03183) that outputs w: pre-norm, MLP of 4 D ReLU units.
+
+    n: the most examples of a prompt; its positions are n + 1. Encoding: `summary(d)`.
+    """
+    return TransformerConfig(
+        depth=depth,
+        heads=heads,
+        width=width,
+        head_dim=width // heads,
+        mlp_dim=4 * width,
+        attention="softmax",
+        score="factored",
+        write="factored",
+        norm="pre",
+        bias="all",
+        init_scale=0.02 * width**0.5,
+        ends_scale=PYTORCH_SCALE,
+        read_in=d + 1,
+        read_out="linear",
+        outputs=d,
+        positions=n + 1,
+    )

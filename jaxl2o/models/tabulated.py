@@ -4,9 +4,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxl2o import checks
-from jaxl2o.models.encoding import Encoding, Stream, Tokens
+from jaxl2o.models.encoding import Encoding, Stream, Tokens, linear_answers
 from jaxl2o.models.layout import Layout
 from jaxl2o.types import Prompt, design_matrix
+
+
+def summing(layout: Layout, size: int, **columns: Float[Array, "_ _"]) -> Tokens:
+    """Tokens that all read each other, in sums and not averages; columns fill their slots of the first tokens, above zeros."""
+    z = jnp.zeros((size, layout.width))
+    for name, column in columns.items():
+        z = z.at[: column.shape[0], layout.slice(name)].set(column)
+    place = jnp.arange(size)
+    return Tokens(z, jnp.ones((size, size), dtype=bool), jnp.ones(size), place)
+
+
+def start_of(prompt: Prompt, d: int) -> Float[Array, " d"]:
+    """The caller's start, or zeros."""
+    return jnp.zeros(d) if prompt.start is None else prompt.start
 
 
 def tabulated(d: int) -> Encoding:
@@ -26,21 +40,15 @@ def tabulated(d: int) -> Encoding:
     def tokens(prompt: Prompt) -> Tokens:
         x = design_matrix(prompt)
         checks.shape("x", x, (None, d))
-        n = x.shape[0]
-        size = max(n, d)
         square = jnp.sum((x.T @ x) ** 2)
         scale = jnp.where(square > 0.0, square, 1.0) ** 0.25
-        z = jnp.zeros((size, layout.width), dtype=x.dtype)
-        z = z.at[:n, layout.slice("x")].set(x / scale).at[:n, layout.slice("y")].set(prompt.y[:, None] / scale)
-        z = z.at[:d, layout.slice("e")].set(jnp.eye(d))
-        if prompt.start is not None:
-            z = z.at[:d, w : layout.slice("previous").stop].set(prompt.start[:, None])
-        place = jnp.arange(size)
-        mask = jnp.broadcast_to((place < d)[:, None], (size, size))
-        return Tokens(z, mask, jnp.ones(size, dtype=x.dtype), place)
+        start = start_of(prompt, d)[:, None]
+        table = summing(
+            layout, max(x.shape[0], d), x=x / scale, y=prompt.y[:, None] / scale, e=jnp.eye(d), w=start, previous=start
+        )
+        return table._replace(mask=table.mask & (table.position < d)[:, None])
 
     def read(stream: Stream, prompt: Prompt) -> Float[Array, "steps m"]:
-        iterates = stream.residual[:, :d, w]
-        return iterates if prompt.x_query is None else iterates @ prompt.x_query.T
+        return linear_answers(stream.residual[:, :d, w], prompt)
 
     return Encoding(layout, tokens, read)

@@ -23,21 +23,31 @@ _SHARED: Any = nn.broadcast
 
 
 class ReadOut(Part):
-    """One number from every token: <v, h> + b, or <h, V h> + <v, h>; of the normed stream under pre-norm."""
+    """Numbers from every token: <v, h> + b, or <h, V h> + <v, h>; of the normed stream under pre-norm.
+
+    One number of every token is an axis of tokens; several, as a last axis, are the columns of `vector`.
+    """
 
     @nn.compact
-    def __call__(self, z: Float[Array, "D M"]) -> Float[Array, " M"]:
+    def __call__(self, z: Float[Array, "D M"]) -> Float[Array, "M *outputs"]:
         config = self.config
+        outputs = (config.outputs,) if config.outputs > 1 else ()
         if config.norm == "pre":
             z = layer_norm(config, "norm")(z)
-        linear = project(self.weight("vector", (config.width,), config.width)[:, None], z)[0]
+        vector = self.weight("vector", (config.width, *outputs), config.width, config.ends_scale)
+        numbers = project(vector.reshape(config.width, -1), z)
         if config.read_out == "linear":
-            return linear + self.vector("bias", ())
-        return linear + (project(self.weight("matrix", (config.width,) * 2, config.width), z) * z).sum(axis=0)
+            numbers = numbers + self.vector("bias", outputs).reshape(-1, 1)
+        else:
+            matrix = self.weight("matrix", (config.width, config.width), config.width, config.ends_scale)
+            numbers = numbers + (project(matrix, z) * z).sum(axis=0, keepdims=True)
+        return numbers.T.reshape(-1, *outputs)
 
 
 class Transformer(Part):
     """Tokens -> Stream: the residual stream after 0..T layers, (T+1, N, D), and its read-out, (T+1, N), if there is one.
+
+    Several outputs are a last axis of the read-out.
 
     Tokens of many prompts, with a leading axis, give streams with that axis: as `vmap` does, by fewer and larger products.
     causal: a promise that no token reads a later one, by which there is less to compute; the mask stays what decides.
@@ -67,7 +77,7 @@ class Transformer(Part):
         checks.shape("z", tokens.z, (None, None, config.read_in or config.width))
         first = self.cast(tokens.z).reshape(prompts * size, -1).T
         if config.read_in:
-            first = project(self.weight("read_in", (config.read_in, config.width), config.read_in), first)
+            first = project(self.weight("read_in", (config.read_in, config.width), config.read_in, config.ends_scale), first)
             first = first + self.vector("read_in_bias", (config.width,))[:, None]
         if config.positions:
             table = self.weight("positions", (config.positions, config.width), config.width)
@@ -76,7 +86,10 @@ class Transformer(Part):
         run = self.one_by_one if config.unroll and not self.is_initializing() else self.looped
         steps = run(first, tokens)
         # one by one, so that what a loss does not read is not computed
-        answers = None if config.read_out == "none" else jnp.stack([self.read_out(z).reshape(prompts, size) for z in steps], 1)
+        answers = None
+        if config.read_out != "none":
+            read = [self.read_out(z) for z in steps]
+            answers = jnp.stack([numbers.reshape(prompts, size, *numbers.shape[1:]) for numbers in read], axis=1)
         stream = Stream(jnp.stack([z.T.reshape(prompts, size, -1) for z in steps], axis=1), answers)
         return jax.tree.map(lambda leaf: leaf[0], stream) if alone else stream
 

@@ -3,10 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxl2o.models.heads import AXES
 from jaxl2o.types import Params, ScalarLike
-
-# the axis of heads of every leaf of the attention that has one, layers first
-AXES = {"query": 2, "key": 2, "value": 2, "score": 2, "output": 1, "write": 1, "query_bias": 1, "key_bias": 1, "value_bias": 1}
 
 
 def first_heads(params: Params, count: ScalarLike) -> Params:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jax import lax
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
 from jaxl2o import checks
+from jaxl2o.solvers.inverse import inverse_by_steps, over_norm
 from jaxl2o.types import Prompt, ScalarLike, design_matrix
 
 # prompt -> W, shape (d, n): a solver steps by W (y - X w)
@@ -87,7 +87,7 @@ def normalised(weights: Weights) -> Weights:
 
 
 def newton_schulz(n_steps: int) -> Weights:
-    """X^+ by steps that only multiply: V_{k+1} = 2 V_k - V_k G V_k with G = X'X and V_0 = G / |G|_F^2; X^+ ~ V X'.
+    """X^+ by steps that only multiply: V X' with V the inverse of G = X'X by `n_steps` of Newton-Schulz from G / |G|_F^2.
 
     Ben-Israel and Cohen 1966; in Transformers, Giannou et al. 2024 (arXiv:2403.03183). On an eigenvector of G with
     eigenvalue g > 0 the error 1 - g v_k is (1 - g^2 / |G|_F^2)^(2^k): quadratic, after about 2 log2(cond G) steps in which
@@ -97,13 +97,6 @@ def newton_schulz(n_steps: int) -> Weights:
 
     def weights(prompt: Prompt) -> Float[Array, "d n"]:
         x = design_matrix(prompt)
-        gram = x.T @ x
-        size = jnp.sum(gram**2)
-        first = gram / jnp.where(size > 0.0, size, 1.0)
-
-        def step(v: Float[Array, "d d"], _: None) -> tuple[Float[Array, "d d"], None]:
-            return 2.0 * v - v @ gram @ v, None
-
-        return lax.scan(step, first, length=n_steps)[0] @ x.T
+        return inverse_by_steps(x.T @ x, over_norm, n_steps) @ x.T
 
     return weights

@@ -84,6 +84,20 @@ def scaled(factor: float, law: Covariates) -> Covariates:
     return lambda key, n, d: factor * law(key, n, d)
 
 
+def within_unit_ball(law: Covariates) -> Covariates:
+    """The same rows over the length of the longest of them, so that all have |x| <= 1; queries drawn with them among them.
+
+    One number divides them all, so labels sign(<x, w>) stay as they are.
+    """
+
+    def sample(key: Key, n: int, d: int) -> Float[Array, "n d"]:
+        x = law(key, n, d)
+        longest = jnp.max(jnp.linalg.norm(x, axis=1), initial=0.0)
+        return x / jnp.where(longest > 0.0, longest, 1.0)
+
+    return sample
+
+
 def conditioned(condition: float) -> Covariates:
     """X = U diag(s) V' with Haar-random U and V, singular values from 1 to 1 / `condition` evenly in their logarithm.
 

@@ -1,4 +1,4 @@
-"""Linear regression without noise: y = X w, with w dense, and inputs and solution from laws that belong together."""
+"""Linear regression: y = X w, or with noise, with w dense, and inputs and solution from laws that belong together."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.objectives import least_squares, linear_prediction
+from jaxl2o.tasks.sparse import Noise, noiseless
 from jaxl2o.types import Instance, Key, Prompt, Task
 
 
@@ -23,12 +24,42 @@ def rotated_root(key: Key, deviations: Float[Array, " d"]) -> Float[Array, "d d"
     return rotation * deviations[None]
 
 
-def linear_regression(n: int, root: Float[Array, "d d"], n_queries: int = 1) -> Task:
-    """x = root x0 and w = root^-T w0, with x0 and w0 from N(0, I); labels and queries are y = <x, w>.
+def conditioned_root(key: Key, d: int, condition: float) -> Float[Array, "d d"]:
+    """A root of Sigma = U diag(a) U', whose largest eigenvalue is `condition` times the least, with a Haar-random U.
+
+    The largest is uniform in [1, 100], and the others between the two ends are uniform there. A condition of 1 gives Sigma = I,
+    without the factor. The protocol of Giannou et al. 2024 (arXiv:2403.03183), who draw one Sigma for every batch.
+
+    Raises `ValueError` for a condition below 1, and for fewer than two features unless it is 1.
+    """
+    checks.positive("d", d)
+    checks.require(condition >= 1.0, f"condition is {condition:g}; it is the largest over the least eigenvalue, so 1 or more.")
+    if condition == 1.0:
+        return jnp.eye(d)
+    checks.require(d >= 2, f"d is {d} with condition {condition:g}; two eigenvalues that differ need at least 2 features.")
+    key_largest, key_others, key_rotation = jax.random.split(key, 3)
+    largest = jax.random.uniform(key_largest, (), minval=1.0, maxval=100.0)
+    others = jax.random.uniform(key_others, (d - 2,), minval=largest / condition, maxval=largest)
+    eigenvalues = jnp.concatenate([jnp.stack([largest, largest / condition]), others])
+    return jax.random.orthogonal(key_rotation, d) * jnp.sqrt(eigenvalues)[None]
+
+
+def linear_regression(
+    n: int,
+    root: Float[Array, "d d"],
+    n_queries: int = 1,
+    noise: Noise | None = None,
+    solution_root: Float[Array, "d d"] | None = None,
+) -> Task:
+    """x = root x0 and w = root^-T w0, with x0 and w0 from N(0, I); labels are y = <x, w>, and queries ask <x, w>.
 
     So x ~ N(0, Sigma) and w ~ N(0, Sigma^-1), with Sigma = root root', and <x, w> = <x0, w0>: whatever the covariance,
     labels have variance d (Dutta & Sra 2024, arXiv:2410.07263; their U D is `rotated_root`). All prompts share the root.
     Without queries, n_queries = 0, w itself is asked. The objective is least squares.
+
+    noise: added to the labels of the examples alone; None is none.
+    solution_root: w = solution_root w0 instead; the identity gives w ~ N(0, I) for every Sigma (Giannou et al. 2024,
+    arXiv:2403.03183, whose root is `conditioned_root`).
 
     Raises `ValueError` if the root is not square or is singular, and for a negative n or number of queries.
     """
@@ -42,11 +73,18 @@ def linear_regression(n: int, root: Float[Array, "d d"], n_queries: int = 1) -> 
         checks.require(
             rank == d, f"root is {d} x {d} but its rank is {rank}; it must have an inverse, which the law of w needs."
         )
+    if solution_root is not None:
+        checks.shape("solution_root", solution_root, (d, d))
+    law = noiseless() if noise is None else noise
 
     def sample(key: Key) -> Instance:
         key_x, key_w = jax.random.split(key)
         rows = jax.random.normal(key_x, (n + n_queries, d)) @ root.T
-        return _labelled(rows, jnp.linalg.solve(root.T, jax.random.normal(key_w, (d,))), n)
+        w = jax.random.normal(key_w, (d,))
+        instance = _labelled(rows, jnp.linalg.solve(root.T, w) if solution_root is None else solution_root @ w, n)
+        # folded in, so that the inputs are the same with any noise
+        y = law(jax.random.fold_in(key, 0), instance.prompt.y)
+        return instance._replace(prompt=instance.prompt._replace(y=y))
 
     return Task(sample, least_squares, linear_prediction)
 

@@ -6,7 +6,7 @@ from experiments.sparse_recovery.config import check
 from jaxl2o.checks import require
 
 # of the repetitions: their trainings, the solvers' trainings on, their test signals; then fits of read-outs, and random starts
-TRAINING, LONGER, TEST = (0, 1, 2, 3, 4), (10, 11, 12, 13, 14), (60, 61, 62, 63, 64)
+TRAINING, LONGER, TEST = (0, 1, 2, 3, 4), (10, 11, 12, 13, 14), (70, 71, 72, 73, 74)
 FIT, RANDOM = 7, 8
 SEEDS = (*TRAINING, *LONGER, FIT, RANDOM, *TEST)
 PARTS = ("theorem", "random", "support", "structure", "shapes")

@@ -1,14 +1,11 @@
 """The figure of the Transformers, from results alone."""
 
-from collections.abc import Callable
-
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import Results
-from experiments.figures import COLOURS
+from experiments.figures import COLOURS, Draw, panels_of
 from experiments.sparse_recovery.rows import colour_of, titles
 from experiments.sparse_recovery.transformers.claims import MEDIAN, RIVAL, last, repetitions
 from experiments.sparse_recovery.transformers.networks import RISE
@@ -18,7 +15,7 @@ SHOWN = ("LISTA-VM, trained on", "LISTA-VM with momentum, trained on", "Transfor
 
 def plot(results: Results) -> Figure:
     """Error by layer, repetitions, beyond the trained depth; random start, supports, heads and read-outs; alignment."""
-    draws: dict[str, Callable[[Axes, Results], None]] = {
+    draws: dict[str, Draw] = {
         "theorem 0": by_layer,
         "theorem": by_repetition,
         "repeated": beyond,
@@ -35,14 +32,7 @@ def plot(results: Results) -> Figure:
         "alignment/Small TF/token error": decoded,
         "alignment/Small TF/answers": lambda axes, found: heat(axes, found, "Small TF", "answers ", "gradient descent"),
     }
-    drawn = [draw for key, draw in draws.items() if any(name.startswith(key) for name in results)]
-    rows = -(-len(drawn) // 3)
-    figure, panels = plt.subplots(rows, 3, figsize=(14.5, 3.9 * rows), squeeze=False)
-    for axes in panels.flat[len(drawn) :]:
-        axes.set_visible(False)
-    for axes, draw in zip(panels.flat, drawn, strict=False):
-        draw(axes, results)
-    return figure
+    return panels_of(results, draws, columns=3, width=14.5, height=3.9)
 
 
 def by_layer(axes: Axes, results: Results) -> None:

@@ -27,7 +27,8 @@ from jaxl2o.training.parallel import devices_for
 from jaxl2o.types import Learner, Params, Predict, Prompt, ScalarLike, Task
 
 CLIP, GATE = 8.0, 16.0  # a healthy stream stays below the first; |x| + rho |y| below the second
-BOUND = 1e4  # mask constant above every score that the clip allows
+BOUND = 100.0  # mask constant in training, which it disturbs the less the smaller it is
+EXACT_BOUND = 1e4  # one above every score that the clip allows
 WARMUP = 50  # steps in which the rate rises
 RISE = (0.04, 0.6)  # shares of a training between which its dimensions grow, one after another
 INIT_SCALE = 3.0**-0.5  # of random parameters: the deviation of PyTorch's uniform default
@@ -52,19 +53,19 @@ class Network(NamedTuple):
         return lambda prompt: stream(params, prompt)[:, -1]
 
 
-def theorem(layers: MomentumLayers | VaryingLayers, n: int) -> Construction:
+def theorem(layers: MomentumLayers | VaryingLayers, n: int, bound: float = EXACT_BOUND) -> Construction:
     """The Transformer that runs LISTA-VM, with momentum or without, and has no norms.
 
     Its clip is one that no healthy stream reaches: short prefixes explode, and are in the same stream.
     """
     momentum = isinstance(layers, MomentumLayers)
-    construction = lista_vm_with_momentum(layers, n, BOUND, GATE) if momentum else lista_vm(layers, n, BOUND)
+    construction = lista_vm_with_momentum(layers, n, bound, GATE) if momentum else lista_vm(layers, n, bound)
     return construction._replace(config=replace(construction.config, clip=CLIP, unroll=True))
 
 
 def filled(layers: MomentumLayers | VaryingLayers, n: int) -> Network:
     """The same, where training begins."""
-    construction = theorem(layers, n)
+    construction = theorem(layers, n, BOUND)
     return Network(construction.config, construction.encoding, construction.params)
 
 

@@ -1,0 +1,137 @@
+"""What the results say of the paper's protocol and of the sound one."""
+
+import numpy as np
+
+from experiments.claims import Claim, claim
+from experiments.common import Results
+from experiments.memformer.claims import REACHED, level
+from experiments.memformer.config import TEST, TRAINING
+from experiments.memformer.published.figure import ACCELERATED, log_mean
+
+DUTTA = "Dutta and Sra 2024 (arXiv:2410.07263), read off a figure"
+READ = 0.04  # nats: what a figure is read to, and what a thousand prompts differ from all
+GAINED = 0.88  # nats that momentum gains over no memory at four layers, as published
+
+
+def claims(results: Results) -> list[Claim]:
+    """Those of the panels that were run; of four layers."""
+    found = [
+        claim(
+            "memformer/published-forms-gap",
+            "largest relative gap of the fast forms, and of gated experts, to the Transformers they are, float64",
+            float(results["gap/forms"].max()),
+            "<=",
+            1e-10,
+            n=results["gap/forms"].size,
+            seeds=TEST[:1],
+            kind="theorem",
+            source="a proposition of this library",
+        ),
+    ]
+    if len(results["limit/rotated"]) != 4:
+        return found
+    found += [of_published(results, title) for title in ACCELERATED]
+    found += [of_tuning(results, title) for title in ACCELERATED]
+    if "2a/Hadamard/own/loss" in results:
+        found.append(of_own_prompts(results, "own-flatters-hadamard", "2a/Hadamard", "with a Hadamard memory"))
+    if "moving/GD++, no memory/own/loss" in results:
+        found.append(of_own_prompts(results, "own-flatters-moving", "moving/GD++, no memory", "whose inputs move (GD++)"))
+    if "1b/momentum/sound/loss" in results:
+        found += of_sound_training(results)
+    if "scales/own" in results:
+        found.append(of_gates(results))
+    return found
+
+
+def of_published(results: Results, title: str) -> Claim:
+    """The exact losses of a method that is not trained are those that the paper shows."""
+    gaps = np.log(results[f"{title}, as published"]) - np.array(ACCELERATED[title])
+    return claim(
+        f"memformer/published-{title.lower()}-as-published",
+        f"{title} with the paper's numbers: largest difference of its exact log loss and the published one, four depths",
+        float(np.abs(gaps).max()),
+        "<=",
+        READ,
+        n=len(gaps),
+        seeds=(),
+        kind="theorem",
+        source=DUTTA,
+        unit="nats",
+    )
+
+
+def of_tuning(results: Results, title: str) -> Claim:
+    """Two numbers, tuned for a depth, come near to all scalar coefficients."""
+    best = np.log(results["limit/isotropic"])
+    return claim(
+        f"memformer/published-tuned-{title.lower()}-over-best",
+        f"{title}, Sigma^-1 given, two numbers tuned for each depth: largest exact log loss over the best scalar coefficients",
+        float((np.log(results[f"{title}, tuned, preconditioned"]) - best).max()),
+        "<=",
+        0.02,
+        n=len(best),
+        seeds=(),
+        kind="theorem",
+        unit="nats",
+    )
+
+
+def of_own_prompts(results: Results, id: str, key: str, what: str) -> Claim:
+    """The prompts that were trained on flatter, by more than their own spread would tell."""
+    gap = float((log_mean(results, key, "fresh") - log_mean(results, key, "own"))[-1])
+    return claim(
+        f"memformer/published-{id}-l4",
+        f"as published, four layers {what}: log loss on fresh prompts minus that on the prompts trained on",
+        gap if np.isfinite(gap) else float("nan"),
+        ">=",
+        0.5,
+        n=len(results[f"{key}/own/loss"]),
+        seeds=TRAINING,
+        unit="nats",
+    )
+
+
+def of_sound_training(results: Results) -> list[Claim]:
+    """On fresh prompts the paper's Transformer with momentum comes to the best scalars, and gains less over no memory."""
+    momentum, plain = (level(results, f"1b/{title}/sound") for title in ("momentum", "no memory"))
+    error = 1.96 * float(np.hypot(momentum.error, plain.error))
+    common = {"n": len(results["1b/momentum/sound/loss"]), "seeds": (*TRAINING, *TEST), "unit": "nats"}
+    return [
+        claim(
+            "memformer/published-momentum-sound-l4",
+            "four layers with momentum and free scores, condition 16, trained on fresh prompts; published -1.96",
+            momentum.value,
+            "<=",
+            float(np.log(results["limit/isotropic"][-1])) + REACHED,
+            interval=momentum.interval,
+            **common,
+        ),
+        claim(
+            "memformer/published-memory-gain-l4",
+            "four layers, free scores, condition 16, both trained on fresh prompts: what momentum gains over no memory; "
+            "expected: less than published",
+            plain.value - momentum.value,
+            "<=",
+            GAINED,
+            interval=(plain.value - momentum.value - error, plain.value - momentum.value + error),
+            source=DUTTA,
+            **common,
+        ),
+    ]
+
+
+def of_gates(results: Results) -> Claim:
+    """A gate that reads inputs needs no labels, and no more than one expert."""
+    unseen = [place for place, variance in enumerate(results["scales/variances"]) if variance not in (1.0, 2.0, 3.0)]
+    gated, fitted = (np.log(results[f"scales/{name}"][:, -1][:, unseen]) for name in ("gated by its inputs", "fresh"))
+    return claim(
+        "memformer/published-gated-minus-fitted-l4",
+        "one expert gated by its inputs, fresh prompts, log loss minus that of three experts, of three rotations, whose gates "
+        "are fitted to labels: median over seeds and unseen variances",
+        float(np.median(gated - fitted)),
+        "<=",
+        0.0,
+        n=len(gated),
+        seeds=TRAINING,
+        unit="nats",
+    )

@@ -1,0 +1,161 @@
+"""What the results say of Newton's method in context."""
+
+import numpy as np
+
+from experiments.claims import Claim, claim
+from experiments.common import Results
+from experiments.newton.config import COVARIANCES, NAMED, TABLES, TEST
+
+GIANNOU = "Giannou et al. 2024 (arXiv:2403.03183)"
+OWN = "a proposition of this library"
+# mean squared errors over d after 0..4 steps at condition 1, computed apart, to two digits
+ROWS = {
+    2: (0.54, 0.39, 0.24, 0.12, 0.049),
+    3: (0.54, 0.30, 0.11, 0.019, 9e-4),
+    4: (0.54, 0.24, 0.049, 2e-3, 2.3e-5),
+}
+ERROR = 6e-5  # what its |w - exact w| is to stay below
+NEAR, ABOVE = 0.1, 10.0  # of the pairs that an order is fitted to: the first distance; the second, over the floor
+
+
+def claims(results: Results) -> list[Claim]:
+    """Those of the parts that were run."""
+    found = []
+    if "exact/conditions" in results:
+        found.append(of_least_squares(results))
+    if f"logistic/error/{NAMED}" in results:
+        found += of_the_block(results)
+    if "orders/1/0/2" in results:
+        found.append(of_orders(results))
+    if any(name.startswith("tables/") for name in results):
+        found += of_tables(results)
+    return found
+
+
+def of_least_squares(results: Results) -> Claim:
+    """All three constructions, every condition and layer."""
+    gaps = [values.max() for name, values in results.items() if name.startswith("exact/") and "/float64/" in name]
+    return claim(
+        "newton/least-squares-gap",
+        f"largest gap of Newton-Schulz, the third order and least squares, conditions to {results['exact/conditions'].max()}, "
+        "float64",
+        float(np.max(gaps)),
+        "<=",
+        1e-10,
+        n=len(gaps),
+        seeds=(TEST,),
+        kind="theorem",
+        source=GIANNOU,
+    )
+
+
+def widths(results: Results) -> list[int]:
+    """The numbers of cells, in order."""
+    return sorted(int(name.split("/")[-1]) for name in results if name.startswith("logistic/width/"))
+
+
+def of_the_block(results: Results) -> list[Claim]:
+    """Its error, how that falls with the width, that the bound holds, and the order of its convergence."""
+    cells, prompts = widths(results), len(results["logistic/error/exact"])
+    errors = np.array([results[f"logistic/error/{count}"].max() for count in cells])
+    ratios = errors[:-1] / errors[1:]
+    bounds = np.array([results[f"logistic/bound/{count}"] for count in cells])
+    floor = float(np.median(results[f"logistic/distance/{cells[-1]}"][:, -1]))
+    measured, exact = (order_of(results[f"logistic/distance/{title}"], floor) for title in (str(cells[-1]), "exact"))
+    common = {"n": prompts, "seeds": (TEST,)}
+    return [
+        claim(
+            "newton/logistic-error",
+            f"largest |w_t - exact w_t| of the Transformer with {NAMED} cells, all prompts and steps, float64",
+            float(results[f"logistic/error/{NAMED}"].max()),
+            "<=",
+            ERROR,
+            source=OWN,
+            **common,
+        ),
+        claim(
+            "newton/logistic-width-rate",
+            f"factor by which that error falls when the width doubles, from {cells[0]} to {cells[-1]} cells: geometric mean",
+            float(np.exp(np.log(ratios).mean())),
+            "=",
+            4.0,
+            source=OWN,
+            **common,
+        )._replace(tolerance=0.5),
+        claim(
+            "newton/logistic-within-bound",
+            "largest of these errors over the theorem's own bound, over widths",
+            float((errors / bounds).max()),
+            "<=",
+            1.0,
+            kind="bound",
+            source=OWN,
+            **common,
+        ),
+        claim(
+            "newton/order",
+            f"slope of log e_t+1 on log e_t above the floor, {cells[-1]} cells; exact damped Newton on the same pairs' range: "
+            f"{exact:.2f}",
+            measured,
+            "=",
+            exact,
+            source=GIANNOU,
+            **common,
+        )._replace(tolerance=0.1),
+    ]
+
+
+def order_of(distances: np.ndarray, floor: float) -> float:
+    """The slope of log e_{t+1} on log e_t, over all prompts' pairs with e_t <= NEAR and e_{t+1} >= ABOVE floor."""
+    before, after = distances[:, :-1].ravel(), distances[:, 1:].ravel()
+    chosen = (before <= NEAR) & (after >= ABOVE * floor)
+    return float(np.polyfit(np.log(before[chosen]), np.log(after[chosen]), 1)[0])
+
+
+def of_orders(results: Results) -> Claim:
+    """The rows of three orders at condition one are those computed apart."""
+    worst = 0.0
+    for order, row in ROWS.items():
+        errors = results[f"orders/1/0/{order}"][:, : len(row)]
+        mean, error = errors.mean(axis=0), errors.std(axis=0, ddof=1) / np.sqrt(len(errors))
+        # a number of two digits is known to half a unit of its last one
+        known = np.array([0.5 * 10.0 ** (np.floor(np.log10(value)) - 1.0) for value in row])
+        worst = max(worst, float((np.abs(mean - np.array(row)) / (4.0 * error + known)).max()))
+    return claim(
+        "newton/orders-condition-1",
+        "Newton's rows of orders 2, 3, 4, condition 1, steps 0 to 4: largest deviation from those computed apart, in units of "
+        "four standard errors and the rounding of two digits",
+        worst,
+        "<=",
+        1.0,
+        n=len(results["orders/1/0/2"]),
+        seeds=(COVARIANCES,),
+        source="the rows, computed apart",
+    )
+
+
+def of_tables(results: Results) -> list[Claim]:
+    """On real data the Transformer, Newton's method and scikit-learn say the same."""
+    keys = [name.removesuffix("/right") for name in results if name.startswith("tables/") and name.endswith("/right")]
+    gaps = [np.abs(results[f"{key}/transformer"]).max() for key in keys]
+    common = {"n": sum(len(results[f"{key}/transformer"]) for key in keys), "seeds": (TABLES,)}
+    return [
+        claim(
+            "newton/real-data-gap",
+            "breast cancer and digits: largest difference of the Transformer's probabilities and scikit-learn's",
+            float(np.max(gaps)),
+            "<=",
+            0.25 * ERROR,  # a probability moves by at most a quarter of what w does, where |x| <= 1
+            source="scikit-learn",
+            **common,
+        ),
+        claim(
+            "newton/real-data-newton-gap",
+            "the same for exact damped Newton",
+            float(np.max([np.abs(results[f"{key}/newton"]).max() for key in keys])),
+            "<=",
+            1e-6,
+            source="scikit-learn",
+            **common,
+        ),
+    ]

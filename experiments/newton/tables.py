@@ -1,0 +1,98 @@
+"""The part about real data: logistic regression in context on the tables that scikit-learn ships."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.linear_model import LogisticRegression
+
+from experiments.common import Results, Run
+from experiments.newton.config import NAMED, TABLES, Config
+from experiments.newton.exact import cells_of, iterates_of
+from jaxl2o.constructions.construction import Construction
+from jaxl2o.constructions.logistic import damped_newton_of_any_length
+from jaxl2o.objectives import logistic_prediction
+from jaxl2o.solvers import logistic
+from jaxl2o.solvers.unroll import unroll
+from jaxl2o.types import Key, Params, Prompt, queries
+
+QUERIES = 50  # held-out rows that every prompt asks
+
+
+# how a table is loaded, and the first class of those that are labelled +1
+LOADED = {"breast cancer": (load_breast_cancer, 1), "digits": (load_digits, 5)}
+
+
+class Table(NamedTuple):
+    """Rows of norm at most 1 with labels of -1 and +1: half of them for prompts, the other half to ask."""
+
+    x: Float[np.ndarray, "rows d"]
+    y: Float[np.ndarray, " rows"]
+    x_held: Float[np.ndarray, "held d"]
+    y_held: Float[np.ndarray, " held"]
+
+
+def table(name: str, components: int) -> Table:
+    """The first principal components of a table's standardised columns, fitted on the first half of its shuffled rows."""
+    load, positive = LOADED[name]
+    x, target = load(return_X_y=True)
+    y = np.where(target >= positive, 1.0, -1.0)
+    order = np.random.default_rng(TABLES).permutation(len(y))
+    x, y, half = x[order], y[order], len(y) // 2
+    spread = x[:half].std(axis=0)
+    x = (x - x[:half].mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
+    _, _, directions = np.linalg.svd(x[:half], full_matrices=False)
+    x = x @ directions[:components].T
+    # held-out rows that are longer than all others are drawn in
+    x = x / np.maximum(np.linalg.norm(x[:half], axis=1).max(), np.linalg.norm(x, axis=1, keepdims=True))
+    return Table(x[:half], y[:half], x[half:], y[half:])
+
+
+def prompt_of(data: Table, n: int, key: Key) -> tuple[Prompt, Float[Array, " m"]]:
+    """n rows without repetition as examples, and held-out rows as queries; with the queries' labels."""
+    key_examples, key_queries = jax.random.split(key)
+    rows = jax.random.choice(key_examples, len(data.y), (n,), replace=False)
+    asked = jax.random.choice(key_queries, len(data.y_held), (QUERIES,), replace=False)
+    x, y, x_held, y_held = (jnp.asarray(values) for values in data)
+    return Prompt(x[rows], y[rows], x_held[asked], jnp.ones(n, dtype=bool)), y_held[asked]
+
+
+def tables(config: Config, run: Run, results: Results) -> None:
+    """Probabilities of one constructed Transformer, of damped Newton and of scikit-learn, for prompts of every length."""
+    least, most = min(config.sizes), max(config.sizes)
+    with jax.enable_x64(True):
+        construction = damped_newton_of_any_length(
+            config.d, config.penalty, config.newton_steps, config.inner_steps, cells_of(NAMED), least, most
+        )
+        answer = jax.jit(jax.vmap(partial(both, config, construction), (None, 0)))
+        for name in LOADED:
+            data = table(name, config.d)
+            for n in config.sizes:
+                with run.stage(f"{name}, {n} examples"):
+                    keys = jax.random.split(jax.random.fold_in(jax.random.key(TABLES), n), config.tabled)
+                    prompts, labels = jax.vmap(partial(prompt_of, data, n))(keys)
+                    constructed, newton = (np.asarray(found) for found in answer(construction.params, prompts))
+                    one_by_one = (jax.tree.map(lambda leaf, i=i: leaf[i], prompts) for i in range(config.tabled))
+                    outside = np.stack([by_scikit(config, prompt) for prompt in one_by_one])
+                key = f"tables/{name}/{n}"
+                results[f"{key}/transformer"], results[f"{key}/newton"] = constructed - outside, newton - outside
+                right = [np.mean((found > 0.5) == (labels > 0.0)) for found in (constructed, newton, outside)]
+                results[f"{key}/right"] = np.array(right)
+
+
+def both(config: Config, construction: Construction, params: Params, prompt: Prompt) -> tuple[Array, Array]:
+    """What the Transformer and exact damped Newton answer."""
+    steps, asking = config.newton_steps, prompt._replace(x_query=None)
+    iterates = iterates_of(construction)(params, asking)[-1], unroll(logistic.damped_newton(config.penalty), asking, steps)[-1]
+    return logistic_prediction(iterates[0], queries(prompt)), logistic_prediction(iterates[1], queries(prompt))
+
+
+def by_scikit(config: Config, prompt: Prompt) -> Float[np.ndarray, " m"]:
+    """The same regression by scikit-learn: C = 1 / (n mu), no intercept."""
+    x, y = np.asarray(prompt.x), np.asarray(prompt.y)
+    model = LogisticRegression(C=1.0 / (len(y) * config.penalty), fit_intercept=False, tol=1e-10, max_iter=10_000)
+    return model.fit(x, y).predict_proba(np.asarray(prompt.x_query))[:, 1]

@@ -1,0 +1,147 @@
+"""A block of linear attention and ReLU MLPs is one step of damped Newton for logistic regression, up to its MLPs' widths."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxl2o import checks
+from jaxl2o.constructions.construction import Construction, fill
+from jaxl2o.constructions.logistic_block import Cells, Counting, damped_newton_block, ranges
+from jaxl2o.constructions.newton import GIANNOU
+from jaxl2o.models.encoding import Encoding
+from jaxl2o.models.matrices import classification_table, classification_table_of_any_length
+from jaxl2o.objectives import logistic_prediction
+from jaxl2o.solvers import logistic
+from jaxl2o.solvers.logistic import CURVATURE, first_inverse
+from jaxl2o.tasks.classification import logistic_regression
+from jaxl2o.tasks.covariates import isotropic, within_unit_ball
+from jaxl2o.types import Prompt, ScalarLike
+
+
+def damped_newton(
+    d: int, penalty: ScalarLike, steps: int, inner_steps: int, cells: Cells, n: int, radius: float = 0.0
+) -> Construction:
+    """6 + k layers, at most 4 heads, width 6d + 4: one step of damped Newton, for prompts of n examples; a block for all steps.
+
+    Giannou et al. 2024, Theorems 5.1 and 5.2 (arXiv:2403.03183), who need 11 + 2k layers; the weights are our own. Examples
+    have |x_i| <= 1 and labels of -1 and +1. Tokens are those of `classification_table`, with w in each; k = inner_steps.
+
+      layer      score          writes                                       so that
+      1          <x_i, w_j>     1 into s, for j = 1                          s: <x_i, w>
+                 MLP            sigma'(s) into s, sigma(s) - (y + 1)/2 into q
+      2          MLP            s x_i into p, and s is cleared               P = X' diag(sigma')
+      3          <e_i, x_j>     p_j / n into b                               B = H, the Hessian
+                 <e_i, e_j>     mu e_j into b, alpha e_j into v              V = alpha I;  MLP: p is cleared
+      4 .. 3+k   <v_i, b_j>     -v_j into v                                  V <- 2V - V B V
+                 <e_i, e_j>     v_j into v
+      4 too      1 q_j          x_j / n into p                               p: the gradient g, in every token
+                 1              mu w_j into p, for j = 1
+      4 + k      <p_i, e_j>     v_j into b                                   b: V g, in every token
+                 <e_i, e_j>     -b_j into b, -v_j into v
+      5 + k      <b_i, p_j>     1 into s, for j = 1                          s: lambda^2;  MLP: eta into s, p is cleared
+      6 + k      s_i            -b_j into w, for j = 1                       w <- w - eta V g
+                 1              -b_j into b, for j = 1                       MLP: s and q are cleared
+
+    The curves are linear between knots (`piecewise`), over the `ranges` that iterates cannot leave; sigma' and sigma, of one
+    argument, share their units. `tolerance` is `error_bound`, of order 1 / cells^2.
+
+    paper      code                  shape
+    mu         penalty               (), > 0
+    k          inner_steps           (), >= 1
+    alpha      first_inverse(mu)     ()
+    N          cells                 three numbers; the MLPs have M + 6, 4 d M + 2 and M + 4 + 2d units of use
+
+    radius: starts have |w_0| <= radius.
+
+    Raises `ValueError` for a penalty that is not positive, and numbers of steps and cells below one.
+    """
+    checks.require(n >= 1, f"n is {n}; it must be at least 1.")
+    counting = Counting(1.0 / n, "e", 1.0)
+    return _construction(classification_table(d, n), penalty, steps, inner_steps, cells, n, radius, counting)
+
+
+def damped_newton_of_any_length(
+    d: int, penalty: ScalarLike, steps: int, inner_steps: int, cells: Cells, least: int, n: int, radius: float = 0.0
+) -> Construction:
+    """The same for prompts of every length from `least` on, by one slot more: width 6d + 5, and n in no weight.
+
+    Examples stand as x_i / sqrt(n) and iterates as sqrt(n) w, so that B and V need no n, and p and b are sqrt(n) g and
+    sqrt(n) V g; then lambda^2 is <b, p> / n, by the slot that holds e_1 / n. Products of small numbers are made of
+    sqrt(least) x_i / sqrt(n), which is at most 1; so their error grows with sqrt(n / least), n the length of sampled prompts.
+    """
+    checks.require(1 <= least <= n, f"least is {least} with n = {n}; it must lie between 1 and n.")
+    counting, growth = Counting(1.0, "share", least**0.5), (n / least) ** 0.5
+    encoding = classification_table_of_any_length(d)
+    return _construction(encoding, penalty, steps, inner_steps, cells, n, radius, counting, growth)
+
+
+def logistic_answer(iterate: Float[Array, " d"], prompt: Prompt) -> Float[Array, " m"]:
+    """The probability of the label +1 for every query; the iterate itself if there are none."""
+    return iterate if prompt.x_query is None else logistic_prediction(iterate, prompt.x_query)
+
+
+def error_bound(
+    d: int, penalty: ScalarLike, steps: int, inner_steps: int, cells: Cells, radius: float = 0.0, growth: float = 1.0
+) -> ScalarLike:
+    """What |w_T of the Transformer - w_T of exact damped Newton| is at most: one step's error e, times 1 + l + ... + l^(T-1).
+
+    Errors of the parts: of sigma, D^2 / (48 sqrt 3) = e_g, which is the gradient's, with cells D wide; of sigma', D^2 / 64; of
+    a product, h^2 / 16, with cells h wide. So |B - H| <= e_H = D^2 / 64 + growth sqrt(d) h^2 / 16, and V has
+    |I - V B| <= r = (1 / (8 mu + 1) + alpha e_H)^(2^k). With |g| <= G,
+
+        |V g~ - H^-1 g| <= u = (G + e_g) (r / (mu - e_H) + e_H / (mu (mu - e_H))) + e_g / mu.
+
+    Knots at equal steps of eta, c apart, move eta |H^-1 g| by at most c^2 / eta_min^2 / sqrt(1 - e_H / mu), although eta has no
+    derivative at zero, since the step is short there. So e = that + u (1 + G / (2 mu)) + e_g G / (2 mu^2).
+
+    From step to step the map of damped Newton stretches by at most 4 v / (1 + v), v = lambda / (2 sqrt(mu)), in the norm of
+    the Hessian; l is that at the largest v, times sqrt((mu + 1/4) / mu) for the norms. Where l is above one, as for small mu,
+    many steps are bounded crudely: by no more than twice the reach, which holds as well. growth: sqrt(n / least), or 1.
+    """
+    reach, slope, last = ranges(penalty, radius)
+    cell, side, fall = 2.0 * reach / cells.sigmoid, 1.25 / cells.square, (1.0 - last) / cells.step
+    of_gradient = cell**2 / (48.0 * 3.0**0.5)
+    of_hessian = cell**2 / 64.0 + growth * d**0.5 * side**2 / 16.0
+    left = penalty - of_hessian
+    unsolved = (1.0 / (8.0 * penalty + 1.0) + first_inverse(penalty) * of_hessian) ** (2**inner_steps)
+    of_move = (slope + of_gradient) * (unsolved + of_hessian / penalty) / left + of_gradient / penalty
+    of_step = (fall / last) ** 2 * jnp.sqrt(penalty / left)
+    once = of_step + of_move * (1.0 + slope / (2.0 * penalty)) + of_gradient * slope / (2.0 * penalty**2)
+    largest = 1.0 / last - 1.0
+    stretch = 4.0 * largest / (1.0 + largest) * jnp.sqrt((penalty + CURVATURE) / penalty)
+    bound = once * sum(stretch**t for t in range(steps))
+    return jnp.where(left > 0.0, jnp.minimum(bound, 2.0 * reach), 2.0 * reach)
+
+
+def _construction(
+    encoding: Encoding,
+    penalty: ScalarLike,
+    steps: int,
+    inner_steps: int,
+    cells: Cells,
+    n: int,
+    radius: float,
+    counting: Counting,
+    growth: float = 1.0,
+) -> Construction:
+    for name, count in {"steps": steps, "inner_steps": inner_steps, **cells._asdict()}.items():
+        checks.require(count >= 1, f"{name} is {count}; it must be at least 1.")
+    checks.nonnegative("radius", radius)
+    solver = logistic.damped_newton(penalty)
+    at = encoding.layout
+    d = at.slice("a").stop
+    block = damped_newton_block(at, penalty, inner_steps, cells, radius, counting)
+    config, params = fill(at.width, "linear", block, repeats=steps)
+    claimed = tuple((t, len(block) * t) for t in range(steps + 1))
+    task = logistic_regression(n, d, penalty, within_unit_ball(isotropic()), n_queries=2)
+    bound = error_bound(d, penalty, steps, inner_steps, cells, radius, growth)
+    return Construction(
+        GIANNOU + ", Theorem 5.1",
+        config,
+        encoding,
+        params,
+        solver,
+        claimed,
+        logistic_answer,
+        lambda key: task.sample(key).prompt,
+        bound,
+    )
