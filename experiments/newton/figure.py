@@ -52,8 +52,9 @@ def by_width(axes: Axes, results: Results) -> None:
     cells = widths(results)
     hidden = [int(results[f"logistic/width/{count}"]) for count in cells]
     axes.plot(hidden, [results[f"logistic/error/{count}"].max() for count in cells], "o-", color=COLOURS["transformer"])
-    bounds = [float(results[f"logistic/bound/{count}"]) for count in cells]
-    axes.plot(hidden, bounds, "--", color=COLOURS["limit"], label="the theorem's bound")
+    errors = [results[f"logistic/error/{count}"].max() for count in cells]
+    fourfold = errors[0] * (hidden[0] / np.array(hidden)) ** 2
+    axes.plot(hidden, fourfold, "--", color=COLOURS["limit"], label="a quarter where the width doubles")
     axes.set(title="Largest error of all prompts and steps", xlabel="hidden units of the widest MLP", ylabel="|w - exact w|")
     axes.set(xscale="log", yscale="log")
     axes.legend(fontsize=8)
@@ -64,7 +65,7 @@ def by_training(axes: Axes, results: Results) -> None:
     cells = sorted({int(name.split("/")[-1]) for name in results if name.startswith("improved/")})
     for shade, count in zip(SHADES[1:], cells, strict=False):
         for title, style in (("theorem", "--"), ("trained on", "-")):
-            low, middle, high = np.quantile(results[f"improved/{title}/{count}"], (0.05, 0.5, 0.95), axis=0)
+            low, middle, high = results[f"improved/{title}/{count}"]
             axes.plot(middle, style, color=COLOURS[shade], label=f"{count} cells, {title}")
             axes.fill_between(range(len(middle)), low, high, color=COLOURS[shade], alpha=0.12, linewidth=0)
     axes.set(title="The same widths, trained on from the theorem", xlabel="steps", ylabel="distance to the minimiser")
@@ -155,7 +156,8 @@ def by_condition(axes: Axes, results: Results) -> None:
     for title, colour in (("Newton-Schulz", "classical"), ("third order", "accent"), ("least squares", "transformer")):
         for precision, style in (("float64", "o-"), ("float32", "o--")):
             gaps = [results[f"exact/{title}/{precision}/{condition}"].max() for condition in conditions]
-            axes.plot(conditions, gaps, style, color=COLOURS[colour], label=f"{title}, {precision}")
+            # a gap of zero has no place on this axis
+            axes.plot(conditions, [gap or np.nan for gap in gaps], style, color=COLOURS[colour], label=f"{title}, {precision}")
     axes.set(title="Largest gap of network and solver, all layers", xlabel="condition of the covariance", ylabel="relative gap")
     axes.set(xscale="log", yscale="log")
     axes.legend(fontsize=8)

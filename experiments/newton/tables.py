@@ -79,7 +79,8 @@ def tables(config: Config, run: Run, results: Results) -> None:
                     one_by_one = (jax.tree.map(lambda leaf, i=i: leaf[i], prompts) for i in range(config.tabled))
                     outside = np.stack([by_scikit(config, prompt) for prompt in one_by_one])
                 key = f"tables/{name}/{n}"
-                results[f"{key}/transformer"], results[f"{key}/newton"] = constructed - outside, newton - outside
+                for title, found in (("transformer", constructed), ("newton", newton)):
+                    results[f"{key}/{title}"] = (found - outside).astype(np.float32)
                 right = [np.mean((found > 0.5) == (labels > 0.0)) for found in (constructed, newton, outside)]
                 results[f"{key}/right"] = np.array(right)
 
