@@ -31,7 +31,8 @@ from jaxl2o.constructions import CONSTRUCTIONS, random_varying_layers
 from jaxl2o.constructions.construction import Construction, gap_by_layer
 from jaxl2o.constructions.sparse_recovery import largest_score, lista_vm
 from jaxl2o.tasks.covariates import isotropic, rademacher
-from jaxl2o.tasks.sparse import exactly, fresh, gaussian_noise, sparse_recovery
+from jaxl2o.tasks.noise import gaussian_noise
+from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.types import Key, Prompt
 
 COST = {"smoke": "50 s", "quick": "2 min"}

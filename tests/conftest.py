@@ -17,7 +17,7 @@ jax.config.update("jax_disable_most_optimizations", True)
 if jax.__version_info__[:2] == (0, 10):  # XLA ends the process at a flag that it does not know, and these are not for ever
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1")
 
-# every annotated shape of the library is checked here, and only here
+# every annotated shape of the library is checked here, and only here: by this hook, so the library is imported below it
 install_import_hook("jaxl2o", "beartype.beartype")
 
 from jaxl2o.checks import InputError  # noqa: E402

@@ -16,7 +16,8 @@ from jaxl2o.models.learner import residual_stream, transformer_learner
 from jaxl2o.objectives import least_squares, linear_prediction
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.varying import VaryingLayers
-from jaxl2o.tasks.sparse import exactly, fresh, gaussian_noise, sparse_recovery
+from jaxl2o.tasks.noise import gaussian_noise
+from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.types import Instance, Prompt, Task, design_matrix, over_tasks
 
 SEEDS = st.integers(0, 2**31)

@@ -18,6 +18,7 @@ from jaxl2o.solvers import first_order, lista, proximal, varying, wrappers
 from jaxl2o.solvers.lasso import lasso
 from jaxl2o.solvers.unroll import Implicit, Truncated, solve, unroll
 from jaxl2o.tasks import covariates, images, sparse
+from jaxl2o.tasks.noise import gaussian_noise
 from jaxl2o.types import Prompt, Solver, design_matrix, prefixes, queries
 
 X, Y = np.ones((4, 3)), np.ones(4)
@@ -77,7 +78,7 @@ BAD = {
     "blocks of no size": (lambda: sparse.blocks(4, 0, 1), ("blocks of 0", "divisor of 4")),
     "an order that is none": (lambda: sparse.blocks(4, 2, 1, jnp.array([0, 1, 1, 3])), ("[0, 1, 1, 3]", "0 to 3 once")),
     "more blocks than there are": (lambda: sparse.blocks(6, 2, 4), ("4", "0 to 3")),
-    "negative deviation": (lambda: sparse.gaussian_noise(-0.5), ("deviation is -0.5", "zero or greater")),
+    "negative deviation": (lambda: gaussian_noise(-0.5), ("deviation is -0.5", "zero or greater")),
     "a pool of one matrix": (lambda: sparse.pooled(jnp.ones((4, 3))), ("matrices has shape (4, 3)", "(any, any, any)")),
     "a matrix of one row": (lambda: sparse.fixed(jnp.ones(3)), ("matrix has shape (3,)", "(any, any)")),
     "an infinite matrix": (lambda: sparse.fixed(jnp.inf * jnp.asarray(X)), ("matrix has 12 non-finite", "finite numbers")),
@@ -197,7 +198,7 @@ def test_bad_input_is_refused(what, refused):
 # the same values, traced: nothing is known about them, so nothing is refused
 TRACED = {
     "eigenvalues": (covariates.spectrum, -jnp.ones(2)),
-    "deviation": (sparse.gaussian_noise, jnp.asarray(-0.5)),
+    "deviation": (gaussian_noise, jnp.asarray(-0.5)),
     "step size": (first_order.gradient_descent, jnp.asarray(0.0)),
     "preconditioner": (first_order.preconditioned_gradient_descent, jnp.nan * jnp.eye(3)),
     "penalty of ISTA": (proximal.ista, jnp.asarray(-0.1)),

@@ -17,6 +17,7 @@ from jaxl2o.limits.bayes_sparse import exactly_sparse, least_squares_on
 from jaxl2o.limits.least_squares import lmmse, minimum_norm, ridge
 from jaxl2o.solvers.lasso import solve_lasso
 from jaxl2o.tasks import sparse
+from jaxl2o.tasks.noise import gaussian_noise
 from jaxl2o.types import Prompt, prefixes
 
 N, D, S = 8, 7, 3
@@ -275,7 +276,7 @@ TASK_D, TASK_S, TASK_N, TASK_NOISE = 8, 2, 4, 0.3
 @cache
 def draws(deviation):
     """Four thousand instances of the task that has this prior, and their posterior means."""
-    law = sparse.gaussian_noise(deviation)
+    law = gaussian_noise(deviation)
     task = sparse.sparse_recovery(sparse.exactly(TASK_D, TASK_S), sparse.fresh(TASK_N, TASK_D), law)
     instances = jax.jit(jax.vmap(task.sample))(jax.random.split(jax.random.key(12), 4000))
     return instances, np.asarray(compiled(deviation, TASK_D, TASK_S)(instances.prompt))

@@ -17,9 +17,10 @@ from scipy import stats
 from jaxl2o.objectives import least_squares, linear_prediction
 from jaxl2o.solvers.first_order import gradient_descent
 from jaxl2o.solvers.unroll import unroll
+from jaxl2o.tasks.noise import gaussian_noise
 from jaxl2o.tasks.regression import conditioned_root, gaussian_mixture, linear_regression, rotated_root
 from jaxl2o.tasks.shift import at_length, in_dimensions, with_variance
-from jaxl2o.tasks.sparse import exactly, fixed, fresh, gaussian_noise, sparse_recovery
+from jaxl2o.tasks.sparse import exactly, fixed, fresh, sparse_recovery
 
 D, N, M, DRAWS = 4, 5, 2, 4000
 DEVIATIONS = jnp.array([1.0, 0.5, 0.25, 2.0])
@@ -162,6 +163,9 @@ def test_noise_and_a_law_of_w_by_itself():
     assert_mean(np.einsum("bi,bj->bij", error, error), 0.25 * np.eye(N))
     assert_mean(np.einsum("bi,bj->bij", clean.solution, clean.solution), np.eye(D))
     assert_mean(np.einsum("bi,bn->bin", clean.solution, error), 0.0)
+    # the whitened inputs too: noise that was drawn from their key would be one of them
+    whitened = np.concatenate([clean.prompt.x, clean.prompt.x_query], axis=1) @ np.linalg.inv(np.asarray(root)).T
+    assert_mean(np.einsum("bid,bn->bidn", whitened, error), 0.0)
 
 
 def test_a_curriculum_on_points_and_dimensions():

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy import fft, stats
 
 from jaxl2o.tasks import covariates, images, shift, sparse
+from jaxl2o.tasks.noise import gaussian_noise, snr
 
 D, N, M = 6, 8, 3
 EIGENVALUES = jnp.array([4.0, 2.0, 1.0, 0.5, 0.25, 0.0])
@@ -62,12 +63,10 @@ CAMERA = images.camera(PATCHES, n=N, noise=2.0)
 TASKS = {
     "exactly": sparse.sparse_recovery(sparse.exactly(D, 2), sparse.fresh(N, D), n_queries=M),
     "exactly-on-support": sparse.sparse_recovery(
-        sparse.exactly(D, 2, SUPPORT), sparse.fixed(MATRICES[0]), sparse.gaussian_noise(0.5), n_queries=M
+        sparse.exactly(D, 2, SUPPORT), sparse.fixed(MATRICES[0]), gaussian_noise(0.5), n_queries=M
     ),
-    "bernoulli": sparse.sparse_recovery(
-        sparse.bernoulli(D, 0.3), sparse.fresh(N, D, LAWS["spectrum"]), sparse.snr(10.0), n_queries=M
-    ),
-    "blocks": sparse.sparse_recovery(sparse.blocks(D, 2, 2), sparse.pooled(MATRICES), sparse.gaussian_noise(0.5), n_queries=M),
+    "bernoulli": sparse.sparse_recovery(sparse.bernoulli(D, 0.3), sparse.fresh(N, D, LAWS["spectrum"]), snr(10.0), n_queries=M),
+    "blocks": sparse.sparse_recovery(sparse.blocks(D, 2, 2), sparse.pooled(MATRICES), gaussian_noise(0.5), n_queries=M),
     "patches": images.compressed_sensing(CAMERA, PATCHES),
 }
 
@@ -324,7 +323,7 @@ def test_fewer_dimensions(m):
     """Coordinates from the k-th on are zero in X, queries and beta; labels fit beta, and the noise is what it was."""
     law = sparse.fresh(N, D)
     noisy, clean = (
-        sparse.sparse_recovery(sparse.exactly(D, 2), law, sparse.gaussian_noise(noise), n_queries=m) for noise in (0.3, 0.0)
+        sparse.sparse_recovery(sparse.exactly(D, 2), law, gaussian_noise(noise), n_queries=m) for noise in (0.3, 0.0)
     )
     key = jax.random.key(5)
     whole, exact = noisy.sample(key), clean.sample(key)

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from jaxl2o.solvers.adaptive import Standard, standard_of
 from jaxl2o.solvers.pseudo_inverse import analytic_weights
-from jaxl2o.tasks.sparse import bernoulli, fixed, snr, sparse_recovery
+from jaxl2o.tasks.noise import snr
+from jaxl2o.tasks.sparse import bernoulli, fixed, sparse_recovery
 from jaxl2o.types import Key, Prompt, Task
 
 NONZEROS = 50  # on average, of any number of coefficients

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from jaxl2o.checks import require
 
-# of trainings; of test prompts; of fits on few prompts; of the sweep; of the rotations, one for each training
-TRAINING, TEST, FEW, SWEPT, ROTATION = (0, 1, 2, 3, 4), (80, 81, 82, 83, 84), 85, 86, 87
+# of trainings; of test prompts; of fits on few prompts; of the sweep; of the rotations and of the starts, one for each training
+TRAINING, TEST, FEW, SWEPT, ROTATION, START = (0, 1, 2, 3, 4), (80, 81, 82, 83, 84), 85, 86, 87, 88
 PARTS = ("limits", "descent", "exact", "variance", "mixture", "few", "laws", "sweep")
 DEVIATIONS = (1.0, 1.0, 0.5, 0.25, 1.0)  # of the paper's inputs, before their rotation
 

@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from experiments.common import Results, Run, readable, write_atomically
-from experiments.memformer.config import DEVIATIONS, ROTATION, TEST, TRAINING, Sizes
+from experiments.memformer.config import DEVIATIONS, ROTATION, START, TEST, TRAINING, Sizes
 from jaxl2o.evaluation.curves import squared_errors
 from jaxl2o.evaluation.sweep import sweep
 from jaxl2o.tasks.regression import linear_regression, rotated_root
@@ -67,9 +67,9 @@ def trained(
     """The parameters of all seeds after their trainings, stacked; kept in the run's folder. first: where each begins."""
 
     def train(point: dict[str, Array]) -> Params:
-        key = jax.random.key(point["seed"])
+        key_start, key = jax.random.fold_in(jax.random.key(START), point["seed"]), jax.random.key(point["seed"])
         recipe = recipe_of(config, predict, integrated(config.n, root(point["seed"])), loss, config.batch)
-        return advance(recipe, start(recipe, first(key), key), config.steps)[0].params
+        return advance(recipe, start(recipe, first(key_start), key), config.steps)[0].params
 
     return kept(
         run, title, first(jax.random.key(0)), lambda: sweep(train, {"seed": TRAINING[: config.seeds]}, config.seeds).values

@@ -17,10 +17,11 @@ Command. python -m experiments newton --preset quick
 
 from experiments.common import Results, Run
 from experiments.newton.attention import attention
+from experiments.newton.blocks import logistic_block
 from experiments.newton.claims import claims as claims
 from experiments.newton.config import PARTS, Config
 from experiments.newton.encoder import encoder
-from experiments.newton.exact import exact, logistic_block
+from experiments.newton.exact import exact
 from experiments.newton.figure import plot as plot
 from experiments.newton.figure import table as table
 from experiments.newton.improved import improved

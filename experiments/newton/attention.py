@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -12,6 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from experiments.common import Results, Run
+from experiments.fitting import fit
 from experiments.newton.config import TEST, TRAINING, Config
 from experiments.newton.orders import ORDERS
 from jaxl2o.models.config import TransformerConfig
@@ -25,9 +25,8 @@ from jaxl2o.tasks.regression import conditioned_root, linear_regression
 from jaxl2o.tasks.shift import at_length, in_dimensions
 from jaxl2o.training import losses
 from jaxl2o.training.guard import guarded
-from jaxl2o.training.loop import Recipe, start
+from jaxl2o.training.loop import Recipe
 from jaxl2o.training.parallel import devices_for
-from jaxl2o.training.run import train_in
 from jaxl2o.types import Learner, Params, Prompt, ScalarLike, Task, queries
 
 HEADS, CLIP = 4, 10.0
@@ -61,7 +60,7 @@ def attention(config: Config, run: Run, results: Results) -> None:
                 models = [trained(config, run, title, condition, layers, seed) for seed in TRAINING[: config.repetitions]]
                 with run.stage(f"{title}, condition {condition}, {layers} layers, tested"):
                     rows.append([errors(config, condition, model.answer) for model in models])
-                if condition == 1 and title in ("plain", "norm"):
+                if condition == 1:
                     lines(config, results, f"{title}/{layers}", models[0].answer)
             results[f"attention/{condition}/{title}"] = np.array(rows)
         for order in ORDERS:
@@ -118,16 +117,13 @@ def trained(config: Config, run: Run, title: str, condition: int, layers: int, s
         task_at,
         losses.last_step(),
         guarded(optax.adam(rate), CLIP),
-        config.attention_batch,
-        devices=devices_for(config.attention_batch),
+        config.batch,
+        devices=devices_for(config.batch),
     )
     name = f"{title}, condition {condition}, {layers} layers, seed {seed}"
-    folder: Path = run.folder / "training" / name.replace(", ", "-").replace(" ", "-")
     first = learner.init(key_start, task_of(config, condition, key_roots).sample(key_run).prompt)
-    with run.bar(name, n_steps, config.attention_batch) as report:
-        identity = {"title": name, "n_steps": n_steps}
-        state = train_in(folder, recipe, start(recipe, first, key_run), n_steps, max(1, n_steps // 10), identity, report)
-    return Trained(learner, jax.device_put(state.params, jax.local_devices()[0]))
+    params = fit(run, name, recipe, first, n_steps, key_run)
+    return Trained(learner, jax.device_put(params, jax.local_devices()[0]))
 
 
 def lines(config: Config, results: Results, key: str, answer: Callable[[Prompt], Array]) -> None:

@@ -37,12 +37,12 @@ class Config:
     attention_n: int = 25  # examples there
     attention_width: int = 32  # of its stream
     attention_steps: int = 4000  # of training
-    attention_batch: int = 128  # prompts a step
     attention_rate: float = 1e-3  # Adam's, after the first steps; cosine to a tenth
-    repetitions: int = 1  # seeds of every training
+    repetitions: int = 1  # seeds of every training of attention
     encoder_layers: tuple[int, ...] = (1, 2, 4, 8)  # of the softmax encoder that gives w
     encoder_steps: int = 3000  # of training it
     encoder_rate: float = 1e-3  # Adam's, after the first steps; cosine to zero
+    batch: int = 128  # prompts a step of training attention and the encoder
     test: int = 5000  # test prompts of what is trained
     sizes: tuple[int, ...] = (26, 50, 100, 200)  # examples of prompts from tables
     tabled: int = 100  # prompts of each size

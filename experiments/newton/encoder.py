@@ -10,8 +10,9 @@ import optax
 from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
+from experiments.fitting import fit
+from experiments.newton.blocks import optimum
 from experiments.newton.config import TEST, TRAINING, Config
-from experiments.newton.exact import optimum
 from experiments.newton.improved import to_optimum
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.models.mutual import summary
@@ -21,9 +22,8 @@ from jaxl2o.solvers import logistic
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.training import losses
 from jaxl2o.training.guard import guarded
-from jaxl2o.training.loop import Recipe, start
+from jaxl2o.training.loop import Recipe
 from jaxl2o.training.parallel import devices_for
-from jaxl2o.training.run import train_in
 from jaxl2o.types import Prompt
 
 Path = Callable[[Prompt], Float[Array, "T d"]]
@@ -66,13 +66,10 @@ def trained(config: Config, run: Run, layers: int) -> Path:
         lambda step: task,
         losses.last_step(),
         guarded(optax.adam(rate)),
-        config.attention_batch,
-        devices=devices_for(config.attention_batch),
+        config.batch,
+        devices=devices_for(config.batch),
     )
     key_start, key_run = jax.random.split(jax.random.key(TRAINING[0]))
     first = learner.init(key_start, task.sample(key_run).prompt)
-    folder = run.folder / "training" / name.replace(", ", "-").replace(" ", "-")
-    with run.bar(name, n_steps, config.attention_batch) as report:
-        identity = {"title": name, "n_steps": n_steps}
-        state = train_in(folder, recipe, start(recipe, first, key_run), n_steps, max(1, n_steps // 10), identity, report)
-    return partial(learner.predict, jax.device_put(state.params, jax.local_devices()[0]))
+    params = fit(run, name, recipe, first, n_steps, key_run)
+    return partial(learner.predict, jax.device_put(params, jax.local_devices()[0]))

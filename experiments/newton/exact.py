@@ -1,6 +1,5 @@
-"""The parts about constructions alone: least squares to rounding, and logistic regression to the widths of its MLPs."""
+"""The part about inverses and least squares: constructions equal their solvers to rounding."""
 
-from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -10,22 +9,13 @@ from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.newton.config import TEST, Config
-from jaxl2o.constructions.construction import Construction, gap_by_layer
-from jaxl2o.constructions.logistic import damped_newton
-from jaxl2o.constructions.logistic_block import Cells
+from jaxl2o.constructions.construction import gap_by_layer
 from jaxl2o.constructions.newton import newton_least_squares, newton_schulz, third_order_inverse
 from jaxl2o.limits.extremes import largest_eigenvalue
-from jaxl2o.models.learner import transformer_learner
-from jaxl2o.solvers import logistic
-from jaxl2o.solvers.unroll import unroll
-from jaxl2o.tasks.classification import logistic_regression
-from jaxl2o.tasks.covariates import isotropic, within_unit_ball
 from jaxl2o.tasks.regression import linear_regression
-from jaxl2o.types import Key, Params, Prompt, Task
+from jaxl2o.types import Key, Prompt
 
 FEATURES, EXAMPLES = 5, 20  # of the linear prompts
-CONVERGED = 40  # steps of damped Newton, after which nothing moves any more
-Predict = Callable[[Params, Prompt], Float[Array, "T d"]]
 PRECISIONS = {"float64": True, "float32": False}
 
 
@@ -76,52 +66,3 @@ def regressed(deviations: Float[Array, " d"], key: Key) -> Prompt:
     key_rotation, key_sample = jax.random.split(key)
     rotation = jax.random.orthogonal(key_rotation, FEATURES)
     return linear_regression(EXAMPLES, rotation * deviations[None]).sample(key_sample).prompt
-
-
-def logistic_task(config: Config, n_queries: int = 0) -> Task:
-    """Isotropic rows within the unit ball, labelled by a plane; w itself is asked."""
-    return logistic_regression(config.n, config.d, config.penalty, within_unit_ball(isotropic()), n_queries)
-
-
-def block_of(config: Config, cells: int, steps: int) -> Construction:
-    """The Transformer for prompts of the config's length whose curves have so many cells, or in proportion."""
-    return damped_newton(config.d, config.penalty, steps, config.inner_steps, cells_of(cells), config.n)
-
-
-def cells_of(count: int) -> Cells:
-    """So many of the step size, as the square needs half as many, and the sigmoid twice, for errors alike."""
-    return Cells(2 * count + 2, count // 2, count)
-
-
-def iterates_of(construction: Construction) -> Predict:
-    """(params, prompt) -> w after 0..T steps, for prompts without queries. Parameters as constants take long to compile."""
-    learner = transformer_learner(construction.config, construction.encoding)
-    layers = jnp.array([layer for _, layer in construction.at])
-    return lambda params, prompt: learner.predict(params, prompt)[layers]
-
-
-def optimum(config: Config, prompt: Prompt) -> Float[Array, " d"]:
-    """The minimiser of the logistic loss."""
-    return unroll(logistic.damped_newton(config.penalty), prompt, CONVERGED)[-1]
-
-
-def logistic_block(config: Config, run: Run, results: Results) -> None:
-    """Exact damped Newton, the inexact one, and the Transformer at every width, on the same prompts."""
-    with jax.enable_x64(True):
-        prompts = jax.vmap(logistic_task(config).sample)(jax.random.split(jax.random.key(TEST), config.prompts)).prompt
-        steps = config.newton_steps
-        exact = jax.jit(jax.vmap(lambda prompt: unroll(logistic.damped_newton(config.penalty), prompt, steps)))(prompts)
-        inner = logistic.inexact_damped_newton(config.penalty, config.inner_steps)
-        inexact = jax.jit(jax.vmap(lambda prompt: unroll(inner, prompt, steps)))(prompts)
-        best = jax.jit(jax.vmap(partial(optimum, config)))(prompts)
-        iterates = {"exact": exact, "inexact": inexact}
-        for cells in config.cells:
-            with run.stage(f"logistic regression, {cells} cells"):
-                construction = block_of(config, cells, config.newton_steps)
-                results[f"logistic/width/{cells}"] = np.array(cells_of(cells).sigmoid + 6)
-                results[f"logistic/bound/{cells}"] = np.array(construction.tolerance)
-                answer = jax.jit(jax.vmap(iterates_of(construction), (None, 0)))
-                iterates[str(cells)] = answer(construction.params, prompts)
-        for title, found in iterates.items():
-            results[f"logistic/distance/{title}"] = np.asarray(jnp.linalg.norm(found - best[:, None], axis=2))
-            results[f"logistic/error/{title}"] = np.asarray(jnp.linalg.norm(found - exact, axis=2))

@@ -1,7 +1,5 @@
 """The part that trains the constructed Transformer on: whether the same widths can do better than the theorem's knots."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +7,12 @@ import optax
 from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
+from experiments.fitting import fit
+from experiments.newton.blocks import block_of, iterates_of, logistic_task, optimum
 from experiments.newton.config import TEST, TRAINING, Config
-from experiments.newton.exact import block_of, iterates_of, logistic_task, optimum
 from jaxl2o.constructions.construction import Construction
 from jaxl2o.training.guard import guarded
-from jaxl2o.training.loop import Recipe, start
-from jaxl2o.training.run import train_in
+from jaxl2o.training.loop import Recipe
 from jaxl2o.types import Instance, Params, Prompt, Task
 
 FLOOR = 1e-20  # of squared distances in the loss
@@ -72,8 +70,4 @@ def trained_on(config: Config, run: Run, construction: Construction, title: str)
 
     optimizer = optax.adam(optax.cosine_decay_schedule(config.improved_rate, n_steps))
     recipe = Recipe(iterates_of(construction), lambda step: task, loss, guarded(optimizer), config.improved_batch)
-    folder: Path = run.folder / "training" / title.replace(" ", "-")
-    with run.bar(title, n_steps, config.improved_batch) as report:
-        state = start(recipe, construction.params, jax.random.key(TRAINING[0]))
-        identity = {"title": title, "n_steps": n_steps}
-        return train_in(folder, recipe, state, n_steps, max(1, n_steps // 10), identity, report).params
+    return fit(run, title, recipe, construction.params, n_steps, jax.random.key(TRAINING[0]))

@@ -12,8 +12,8 @@ from experiments.newton.config import COVARIANCES, Config
 from jaxl2o.solvers.inverse import over_spectrum
 from jaxl2o.solvers.newton import newton
 from jaxl2o.solvers.unroll import unroll
+from jaxl2o.tasks.noise import gaussian_noise
 from jaxl2o.tasks.regression import conditioned_root, linear_regression
-from jaxl2o.tasks.sparse import gaussian_noise
 from jaxl2o.types import Key
 
 FEATURES, EXAMPLES, STEPS = 10, 50, 6  # as published

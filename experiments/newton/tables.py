@@ -11,8 +11,8 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import LogisticRegression
 
 from experiments.common import Results, Run
+from experiments.newton.blocks import cells_of, iterates_of
 from experiments.newton.config import NAMED, TABLES, Config
-from experiments.newton.exact import cells_of, iterates_of
 from jaxl2o.constructions.construction import Construction
 from jaxl2o.constructions.logistic import damped_newton_of_any_length
 from jaxl2o.objectives import logistic_prediction

@@ -1,6 +1,5 @@
 """How a method is trained, and how its errors are measured."""
 
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import optax
 from jaxtyping import Array
 
 from experiments.common import Results, Run
+from experiments.fitting import fit
 from experiments.sparse_recovery.config import SEEDS, Config
 from experiments.sparse_recovery.methods import Method, Path, Penalised
 from jaxl2o.constructions.construction import Construction, gap
@@ -18,12 +18,12 @@ from jaxl2o.evaluation.curves import curve, squared_errors
 from jaxl2o.solvers.lasso import penalty_max, solve_lasso
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.tasks.covariates import Covariates
-from jaxl2o.tasks.sparse import exactly, fresh, gaussian_noise, sparse_recovery
+from jaxl2o.tasks.noise import gaussian_noise
+from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.training import losses
 from jaxl2o.training.guard import guarded
-from jaxl2o.training.loop import Recipe, start
+from jaxl2o.training.loop import Recipe
 from jaxl2o.training.parallel import devices_for
-from jaxl2o.training.run import train_in
 from jaxl2o.training.stages import Stages, at_stage, by_layer
 from jaxl2o.types import Params, ScalarLike, Task
 
@@ -44,7 +44,8 @@ def path_of(method: Method, params: Params) -> Path:
 
 def train(config: Config, run: Run, title: str, method: Method, task: Task) -> Params:
     """The method's parameters after its training."""
-    return fit(run, title, recipe_of(method, task, config.batch, config.steps), method.start, config.steps, SEEDS[1])
+    recipe = recipe_of(method, task, config.batch, config.steps)
+    return fit(run, title, recipe, method.start, config.steps, jax.random.key(SEEDS[1]))
 
 
 def train_by_stages(config: Config, run: Run, title: str, method: Method, task: Task) -> Params:
@@ -55,7 +56,7 @@ def train_by_stages(config: Config, run: Run, title: str, method: Method, task: 
         optimizer=optax.chain(guarded(optax.adam(method.rate)), by_layer(stages)),
         loss=at_stage(stages, losses.log_mean_relative(1e-6)),
     )
-    return fit(run, title, recipe, method.start, stages.n_steps, SEEDS[1])
+    return fit(run, title, recipe, method.start, stages.n_steps, jax.random.key(SEEDS[1]))
 
 
 def recipe_of(method: Method, task: Task, batch: int, n_steps: int, gentler: float = 1.0) -> Recipe:
@@ -63,19 +64,6 @@ def recipe_of(method: Method, task: Task, batch: int, n_steps: int, gentler: flo
     optimizer = optax.adam(optax.cosine_decay_schedule(method.rate / gentler, n_steps))
     loss, devices = losses.log_mean_relative(1e-6), devices_for(batch)
     return Recipe(method.learner.predict, lambda step: task, loss, guarded(optimizer), batch, devices=devices)
-
-
-def fit(run: Run, title: str, recipe: Recipe, params: Params, n_steps: int, seed: int) -> Params:
-    """The parameters after `n_steps`, in the training's own folder."""
-    with run.bar(title, n_steps, recipe.batch_size) as report:
-        state = start(recipe, params, jax.random.key(seed))
-        identity = {"title": title, "n_steps": n_steps}
-        return train_in(folder_of(run, title), recipe, state, n_steps, max(1, n_steps // 10), identity, report).params
-
-
-def folder_of(run: Run, title: str) -> pathlib.Path:
-    """Where the training of this title keeps its checkpoints and its clock."""
-    return run.folder / "training" / title.replace(" ", "-").replace(",", "")
 
 
 def score(results: Results, key: str, predict: Path, task: Task, count: int, seed: int = SEEDS[3]) -> None:

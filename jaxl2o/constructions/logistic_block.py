@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from jaxl2o.constructions.construction import Head, LayerSpec, Mlp
 from jaxl2o.constructions.piecewise import interpolant, square
@@ -90,16 +91,7 @@ def _sigmoids(at: Layout, cells: int, reach: ScalarLike) -> Mlp:
     sigma = jax.nn.sigmoid(knots)
     derivative, share = interpolant(knots, sigma * (1.0 - sigma)), interpolant(knots, sigma)
     units = Layout((("curve", cells + 1), ("one", 1), ("s", 1), ("minus_s", 1), ("y", 1), ("minus_y", 1)))
-    up = at.to(
-        units,
-        s__curve=jnp.ones((1, cells + 1)),
-        one__curve=-knots[None],
-        one__one=1.0,
-        s__s=1.0,
-        s__minus_s=-1.0,
-        y__y=1.0,
-        y__minus_y=-1.0,
-    )
+    up = at.to(units, **_curve_of_s(knots), y__y=1.0, y__minus_y=-1.0)
     down = units.to(
         at,
         curve__s=derivative.kinks[:, None],
@@ -112,6 +104,17 @@ def _sigmoids(at: Layout, cells: int, reach: ScalarLike) -> Mlp:
         minus_y__q=0.5,
     )
     return Mlp(up, down)
+
+
+def _curve_of_s(knots: Float[Array, " K"]) -> dict[str, Float[Array, "_ _"] | float]:
+    """What units read that bend at these knots of s, that are one, and that are s and -s, to clear it."""
+    return {
+        "s__curve": jnp.ones((1, knots.shape[0])),
+        "one__curve": -knots[None],
+        "one__one": 1.0,
+        "s__s": 1.0,
+        "s__minus_s": -1.0,
+    }
 
 
 def _products(at: Layout, cells: int, gain: float) -> Mlp:
@@ -140,16 +143,7 @@ def _step_size(at: Layout, cells: int, penalty: ScalarLike, least: ScalarLike) -
     curve = interpolant(4.0 * penalty * (1.0 / eta - 1.0) ** 2, eta)
     d = at.slice("p").stop - at.slice("p").start
     units = Layout((("curve", cells + 1), ("one", 1), ("s", 1), ("minus_s", 1), ("p", d), ("minus_p", d)))
-    up = at.to(
-        units,
-        s__curve=jnp.ones((1, cells + 1)),
-        one__curve=-curve.knots[None],
-        one__one=1.0,
-        s__s=1.0,
-        s__minus_s=-1.0,
-        p__p=jnp.eye(d),
-        p__minus_p=-jnp.eye(d),
-    )
+    up = at.to(units, **_curve_of_s(curve.knots), p__p=jnp.eye(d), p__minus_p=-jnp.eye(d))
     down = units.to(
         at,
         curve__s=curve.kinks[:, None],

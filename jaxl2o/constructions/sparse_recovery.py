@@ -21,7 +21,8 @@ from jaxl2o.models.layout import Layout
 from jaxl2o.solvers import varying
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.varying import VaryingLayers
-from jaxl2o.tasks.sparse import exactly, fresh, gaussian_noise, sparse_recovery
+from jaxl2o.tasks.noise import gaussian_noise
+from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.types import Key, Prompt, ScalarLike, design_matrix, prefixes, queries
 
 REFERENCE = "Liu et al. 2025, Theorem 4.1 (arXiv:2410.13981)"

@@ -22,7 +22,8 @@ class TransformerConfig:
     score: merged (one D x D matrix a head) or factored (query and key, D x K each, with softmax's 1/sqrt(K)).
     write: merged (one D x D matrix a head, no output projection) or factored (value D x K and output K x D).
     activation: of the MLP.  norm: none, post (after each residual sum) or pre (before each branch, and before the read-out).
-    bias: none, mlp, or all (attention too).  init_scale: deviation of random weights, in units of 1/sqrt(fan in).
+    bias: none, mlp, or all (attention too).
+    init_scale: deviation of random weights, in units of 1/sqrt(fan in).  ends_scale: that of read-in and read-out; None: same.
     clip: the stream stays within [-clip, clip] after every layer; None: it is free.
     read_in: tokens are mapped to the stream by a learned affine map of this input width; 0: they are the stream.
     read_out: none; linear, <v, h> + b; or bilinear, <h, V h> + <v, h>.  outputs: numbers that a linear read-out gives, each

@@ -103,25 +103,16 @@ def linear_self_attention_with_norm(d: int = 10, depth: int = 4, width: int = 64
 
 
 def newton_softmax(d: int = 5, depth: int = 12, n: int = 26, width: int = 32, heads: int = 4) -> TransformerConfig:
-    """The softmax encoder of Giannou et al. 2024 (arXiv:2403.03183) that outputs w: pre-norm, MLP of 4 D ReLU units.
+    """The softmax encoder of Giannou et al. 2024 (arXiv:2403.03183) that outputs w: `gpt2` with ReLU units, not causal.
 
     n: the most examples of a prompt; its positions are n + 1. Encoding: `summary(d)`.
     """
-    return TransformerConfig(
-        depth=depth,
-        heads=heads,
-        width=width,
-        head_dim=width // heads,
-        mlp_dim=4 * width,
-        attention="softmax",
-        score="factored",
-        write="factored",
-        norm="pre",
-        bias="all",
+    return replace(
+        gpt2(d, depth, heads, width, positions=n + 1),
+        activation="relu",
         init_scale=0.02 * width**0.5,
         ends_scale=PYTORCH_SCALE,
         read_in=d + 1,
-        read_out="linear",
         outputs=d,
-        positions=n + 1,
+        unroll=False,
     )

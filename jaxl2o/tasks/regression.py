@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.objectives import least_squares, linear_prediction
-from jaxl2o.tasks.sparse import Noise, noiseless
+from jaxl2o.tasks.noise import Noise, noiseless
 from jaxl2o.types import Instance, Key, Prompt, Task
 
 
@@ -78,12 +78,11 @@ def linear_regression(
     law = noiseless() if noise is None else noise
 
     def sample(key: Key) -> Instance:
-        key_x, key_w = jax.random.split(key)
+        key_x, key_w, key_noise = jax.random.split(key, 3)
         rows = jax.random.normal(key_x, (n + n_queries, d)) @ root.T
         w = jax.random.normal(key_w, (d,))
         instance = _labelled(rows, jnp.linalg.solve(root.T, w) if solution_root is None else solution_root @ w, n)
-        # folded in, so that the inputs are the same with any noise
-        y = law(jax.random.fold_in(key, 0), instance.prompt.y)
+        y = law(key_noise, instance.prompt.y)
         return instance._replace(prompt=instance.prompt._replace(y=y))
 
     return Task(sample, least_squares, linear_prediction)

@@ -14,10 +14,10 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxl2o import checks
 from jaxl2o.objectives import lasso_objective, linear_prediction
 from jaxl2o.tasks.covariates import Covariates, isotropic
+from jaxl2o.tasks.noise import Noise, noiseless
 from jaxl2o.types import Instance, Key, Prompt, ScalarLike, Task
 
 Signal = Callable[[Key], Float[Array, " d"]]
-Noise = Callable[[Key, Float[Array, " n"]], Float[Array, " n"]]
 
 
 def exactly(d: int, sparsity: int, support: Bool[Array, " d"] | None = None) -> Signal:
@@ -74,23 +74,6 @@ def blocks(d: int, size: int, count: int, order: Int[Array, " d"] | None = None)
         return jnp.where(drawn, jax.random.normal(key_value, (d,)), 0.0)
 
     return sample
-
-
-def noiseless() -> Noise:
-    """y = X beta."""
-    return lambda key, clean: clean
-
-
-def gaussian_noise(deviation: float) -> Noise:
-    """y = X beta + N(0, deviation^2), in the labels' own units."""
-    checks.nonnegative("deviation", deviation)
-    return lambda key, clean: clean + deviation * jax.random.normal(key, clean.shape)
-
-
-def snr(decibels: float) -> Noise:
-    """Noise of deviation std(X beta) * 10^(-decibels / 20), for each prompt its own: ALISTA's convention."""
-    checks.finite("decibels", decibels)
-    return lambda key, clean: clean + jnp.std(clean) * 10.0 ** (-decibels / 20.0) * jax.random.normal(key, clean.shape)
 
 
 class Measurements(NamedTuple):

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from experiments.common import Results, Run
 from experiments.memformer.config import TEST
 from experiments.memformer.measuring import D
+from experiments.memformer.parts import GAPS
 from experiments.memformer.published.config import Config
 from jaxl2o.constructions.construction import merge
 from jaxl2o.models.config import Memory, TransformerConfig
@@ -28,8 +29,6 @@ from jaxl2o.models.learner import transformer_learner
 from jaxl2o.models.presets import memformer
 from jaxl2o.tasks.regression import linear_regression
 from jaxl2o.types import Key, Params, Prompt, design_matrix, queries
-
-PROMPTS = 100  # on which gaps are measured
 
 
 class Form(NamedTuple):
@@ -153,7 +152,7 @@ def parameters(form: Form, theta: Params, d: int, n: int) -> tuple[TransformerCo
 def gaps(config: Config, run: Run, results: Results) -> None:
     """How far the forms are from the Transformers that they are, at random parameters; at last that of gated experts."""
     with run.stage("gaps of the fast forms"), jax.enable_x64(True):
-        instances = jax.vmap(linear_regression(config.n, jnp.eye(D)).sample)(jax.random.split(jax.random.key(TEST[0]), PROMPTS))
+        instances = jax.vmap(linear_regression(config.n, jnp.eye(D)).sample)(jax.random.split(jax.random.key(TEST[0]), GAPS))
         found = [np.asarray(gap(form, config, instances.prompt)) for form in FORMS.values()]
         results["gap/forms"] = np.stack([*found, np.asarray(gap_of_experts(config, instances.prompt))])
 

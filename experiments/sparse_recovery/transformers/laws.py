@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from experiments.common import Results, Run
+from experiments.fitting import fit
 from experiments.sparse_recovery import methods
-from experiments.sparse_recovery.measuring import classical, fit, path_of, score
+from experiments.sparse_recovery.measuring import classical, path_of, score
 from experiments.sparse_recovery.methods import Method
 from experiments.sparse_recovery.transformers import networks
 from experiments.sparse_recovery.transformers.config import TEST, TRAINING, Config
@@ -16,7 +17,8 @@ from experiments.sparse_recovery.transformers.measuring import answers, solver, 
 from jaxl2o.solvers.proximal import block_ista, fista
 from jaxl2o.solvers.varying import known_support
 from jaxl2o.solvers.wrappers import safeguarded, seen_through
-from jaxl2o.tasks.sparse import blocks, exactly, fresh, gaussian_noise, sparse_recovery
+from jaxl2o.tasks.noise import gaussian_noise
+from jaxl2o.tasks.sparse import blocks, exactly, fresh, sparse_recovery
 from jaxl2o.types import ScalarLike, Solver, design_matrix
 
 CLASSICAL_STEPS = 400
@@ -36,7 +38,8 @@ def support(config: Config, run: Run, results: Results) -> None:
             for title, method in learnable.items()
         }
         recipe = networks.from_theorem(network, task, config, config.support_steps)
-        params = fit(run, f"Transformer, first {size}", recipe, network.params, config.support_steps, TRAINING[0])
+        title, key = f"Transformer, first {size}", jax.random.key(TRAINING[0])
+        params = fit(run, title, recipe, network.params, config.support_steps, key)
         paths["Transformer, filled"] = answers(network, network.params)
         paths["Transformer"] = answers(network, params)
         paths["FISTA, told"] = classical(partial(within, inside), task, CLASSICAL_STEPS, config.test // 10 + 1)
@@ -76,7 +79,7 @@ def structure(config: Config, run: Run, results: Results) -> None:
         paths = {title: path_of(learnable[title], params) for title, params in trained.items()}
         network = networks.filled(methods.momentum_layers(trained["LISTA-VM with momentum"]), n)
         recipe = networks.from_theorem(network, task, config, config.support_steps)
-        params = fit(run, f"Transformer, {name}", recipe, network.params, config.support_steps, TRAINING[0])
+        params = fit(run, f"Transformer, {name}", recipe, network.params, config.support_steps, jax.random.key(TRAINING[0]))
         paths["Transformer, filled"] = answers(network, network.params)
         paths["Transformer"] = answers(network, params)
         few = config.test // 10 + 1

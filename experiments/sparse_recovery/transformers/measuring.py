@@ -1,10 +1,12 @@
 """What the parts share: the task, the solvers' trainings, and the iterates of networks."""
 
+import jax
 import jax.numpy as jnp
 
 from experiments.common import Run
+from experiments.fitting import fit
 from experiments.sparse_recovery import methods
-from experiments.sparse_recovery.measuring import fit, recipe_of
+from experiments.sparse_recovery.measuring import recipe_of
 from experiments.sparse_recovery.methods import Method, Path
 from experiments.sparse_recovery.transformers import networks
 from experiments.sparse_recovery.transformers.config import Config
@@ -27,7 +29,7 @@ def task_of(config: Config, support: ScalarLike | None = None, n_queries: int = 
 def solver(config: Config, run: Run, title: str, method: Method, task: Task, seed: int) -> Params:
     """The parameters of a solver after its training."""
     recipe = recipe_of(method, task, config.solver_batch, config.solver_steps)
-    return fit(run, title, recipe, method.start, config.solver_steps, seed)
+    return fit(run, title, recipe, method.start, config.solver_steps, jax.random.key(seed))
 
 
 def answers(network: Network, params: Params) -> Path:

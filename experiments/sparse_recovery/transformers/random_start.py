@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
+from experiments.fitting import fit, folder_of
 from experiments.sparse_recovery import methods
-from experiments.sparse_recovery.measuring import fit, folder_of, path_of, score
+from experiments.sparse_recovery.measuring import path_of, score
 from experiments.sparse_recovery.methods import Path
 from experiments.sparse_recovery.transformers import networks
 from experiments.sparse_recovery.transformers.config import FIT, RANDOM, TEST, TRAINING, Config
@@ -43,7 +44,7 @@ def random(config: Config, run: Run, results: Results) -> None:
             return in_dimensions(task_of(config, count, n_queries=1, n=n), count)
 
         recipe = networks.from_random(network, within, config, start.steps)
-        params = fit(run, title, recipe, network.params, start.steps, RANDOM)
+        params = fit(run, title, recipe, network.params, start.steps, jax.random.key(RANDOM))
         losses = np.array([line["loss"] for line in metrics.read(folder_of(run, title) / "metrics.jsonl")])
         results[f"random/loss/{title}"] = np.array([part.mean() for part in np.array_split(losses, min(100, len(losses)))])
         asked(config, run, results, title, path_of_bare(network, params), start.n)
@@ -127,6 +128,6 @@ def shapes(config: Config, run: Run, results: Results) -> None:
     )
     for title, network in networks.smaller(config, one, RANDOM).items():
         recipe = networks.on_prefixes(network, one, config, config.small_rate, config.small_steps)
-        params = fit(run, title, recipe, network.params, config.small_steps, RANDOM)
+        params = fit(run, title, recipe, network.params, config.small_steps, jax.random.key(RANDOM))
         with run.stage(f"shapes: {title}"):
             score(results, f"shapes/{title}", path_of_bare(network, params), many, config.test // 4 + 1, seed=TEST[0])

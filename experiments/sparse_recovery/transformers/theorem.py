@@ -6,8 +6,9 @@ import jax
 import numpy as np
 
 from experiments.common import Results, Run
+from experiments.fitting import fit, folder_of
 from experiments.sparse_recovery import methods
-from experiments.sparse_recovery.measuring import fit, folder_of, gaps_at, path_of, recipe_of, score
+from experiments.sparse_recovery.measuring import gaps_at, path_of, recipe_of, score
 from experiments.sparse_recovery.methods import Method, Path
 from experiments.sparse_recovery.transformers import networks
 from experiments.sparse_recovery.transformers.config import LONGER, TEST, TRAINING, Config
@@ -37,7 +38,7 @@ def theorem(config: Config, run: Run, results: Results) -> None:
         for title, (method, begun) in starts.items():
             longer = steps_in_the_time_of(folder, folder_of(run, f"{title} {number}"))
             recipe = recipe_of(method, task, config.solver_batch, longer, GENTLER)
-            trained = fit(run, f"{title} {number} trained on", recipe, begun, longer, LONGER[number])
+            trained = fit(run, f"{title} {number} trained on", recipe, begun, longer, jax.random.key(LONGER[number]))
             paths[f"{title}, trained on"] = path_of(method, trained)
             steps.append(longer)
             if method is plain:
@@ -66,7 +67,8 @@ def theorem(config: Config, run: Run, results: Results) -> None:
 
 def trained_on(config: Config, run: Run, title: str, network: Network, task: Task, seed: int) -> Params:
     """The parameters of a filled Transformer after its training."""
-    return fit(run, title, networks.from_theorem(network, task, config, config.steps), network.params, config.steps, seed)
+    recipe = networks.from_theorem(network, task, config, config.steps)
+    return fit(run, title, recipe, network.params, config.steps, jax.random.key(seed))
 
 
 def repeated(
