@@ -8,11 +8,12 @@ from experiments.newton.config import COVARIANCES, NAMED, TABLES, TEST
 
 GIANNOU = "Giannou et al. 2024 (arXiv:2403.03183)"
 OWN = "a proposition of this library"
-# mean squared errors over d after 0..4 steps at condition 1, computed apart, to two digits
+# mean squared errors over d after 0..4 steps at condition 1, and their standard errors: by NumPy, means over 200,000 spectra of
+# X'X of sum_i (1 - a l_i^2)^(2 p^t) / d, a = 1 / (l_max^2 + l_min^2), so that solutions and queries are integrated out
 ROWS = {
-    2: (0.54, 0.39, 0.24, 0.12, 0.049),
-    3: (0.54, 0.30, 0.11, 0.019, 9e-4),
-    4: (0.54, 0.24, 0.049, 2e-3, 2.3e-5),
+    2: ((0.52057, 0.3688, 0.22778, 0.11745, 0.046762), (1.1e-4, 1.1e-4, 1e-4, 7.7e-5, 5e-5)),
+    3: ((0.52057, 0.2835, 0.10257, 0.018192, 8.4347e-4), (1.1e-4, 1.1e-4, 7.3e-5, 2.9e-5, 4.4e-6)),
+    4: ((0.52057, 0.22778, 0.046762, 1.9007e-3, 3.9108e-6), (1.1e-4, 1e-4, 5e-5, 7.4e-6, 1.7e-7)),
 }
 ERROR = 6e-5  # what its |w - exact w| is to stay below
 NEAR, ABOVE = 0.1, 10.0  # of the pairs that an order is fitted to: the first distance; the second, over the floor
@@ -104,22 +105,20 @@ def order_of(distances: np.ndarray, floor: float) -> float:
 def of_orders(results: Results) -> Claim:
     """The rows of three orders at condition one are those computed apart."""
     worst = 0.0
-    for order, row in ROWS.items():
+    for order, (row, known) in ROWS.items():
         errors = results[f"orders/1/0/{order}"][:, : len(row)]
         mean, error = errors.mean(axis=0), errors.std(axis=0, ddof=1) / np.sqrt(len(errors))
-        # a number of two digits is known to half a unit of its last one
-        known = np.array([0.5 * 10.0 ** (np.floor(np.log10(value)) - 1.0) for value in row])
-        worst = max(worst, float((np.abs(mean - np.array(row)) / (4.0 * error + known)).max()))
+        worst = max(worst, float((np.abs(mean - np.array(row)) / np.hypot(error, known)).max()))
     return claim(
         "newton/orders-condition-1",
-        "Newton's rows of orders 2, 3, 4, condition 1, steps 0 to 4: largest deviation from those computed apart, in units of "
-        "four standard errors and the rounding of two digits",
+        "Newton's rows of orders 2, 3, 4, condition 1, steps 0 to 4: largest deviation from those computed apart, in standard "
+        "errors",
         worst,
         "<=",
-        1.0,
+        4.0,
         n=len(results["orders/1/0/2"]),
         seeds=(COVARIANCES,),
-        source="the rows, computed apart",
+        source="the expectation over spectra, by NumPy",
     )
 
 
