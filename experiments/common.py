@@ -43,6 +43,8 @@ EXPERIMENTS = (
     "memformer",
     "memformer.published",
     "newton",
+    "mixture",
+    "mixture.trained",
     "speed.training",
 )
 RESULTS = Path(__file__).parent / "results"

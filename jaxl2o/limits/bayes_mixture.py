@@ -77,8 +77,10 @@ def gaussian_components(
             weighted = x.T * share[None] / level**2
             precision = jnp.eye(x.shape[1], dtype=x.dtype) / deviation**2 + weighted @ x
             root = jnp.linalg.cholesky(precision)
-            mean = jax.scipy.linalg.cho_solve((root, True), weighted @ prompt.y)
-            return mean + jax.scipy.linalg.solve_triangular(root.T, normal), mean
+            half = jax.scipy.linalg.solve_triangular(root, weighted @ prompt.y, lower=True)
+            # both at once: on a CPU two small systems that are solved side by side can wait for each other for ever
+            mean, spread = jax.scipy.linalg.solve_triangular(root.T, jnp.stack([half, normal], axis=1)).T
+            return mean + spread, mean
 
         drawn, means = jax.vmap(draw, in_axes=(1, 0))(shares, jax.random.normal(key_b, components.shape, x.dtype))
         return drawn, weights @ means

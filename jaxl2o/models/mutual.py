@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxl2o import checks
-from jaxl2o.models.encoding import Encoding, Stream, Tokens, probabilities, read_out
+from jaxl2o.models.encoding import Encoding, Stream, Tokens, linear_answers, probabilities, read_out
 from jaxl2o.models.layout import Layout
 from jaxl2o.types import Prompt, ScalarLike, design_matrix, queries
 
@@ -43,6 +43,25 @@ def summary(d: int) -> Encoding:
         return probabilities(read_out(stream)[:, -1], prompt)
 
     return Encoding(_layout(d), tokens, read)
+
+
+def marked_summary(d: int) -> Encoding:
+    """Tokens [x_i, y_i, 1], and a last one of zeros, whose d outputs are the iterate w. Width d + 2.
+
+    All read the used examples and the last token, averaged over these n + 1. Answers are <x, w>, and w itself if there are no
+    queries, which are not read. (Jin, Balasubramanian and Lai 2024, arXiv:2410.14183, mark examples likewise; their last token
+    has the query, and its label is read.)
+    """
+
+    def tokens(prompt: Prompt) -> Tokens:
+        plain = _mutual(prompt, jnp.zeros((1, d), dtype=prompt.y.dtype), 1.0 / (prompt.used.sum() + 1))
+        marks = jnp.pad(prompt.used, (0, 1))[:, None].astype(plain.z.dtype)
+        return plain._replace(z=jnp.concatenate([plain.z, marks], axis=1))
+
+    def read(stream: Stream, prompt: Prompt) -> Float[Array, "steps k"]:
+        return linear_answers(read_out(stream)[:, -1], prompt)
+
+    return Encoding(Layout((("x", d), ("y", 1), ("used", 1))), tokens, read)
 
 
 def _layout(d: int) -> Layout:

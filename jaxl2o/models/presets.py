@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from jaxl2o.models.attention import Attention
 from jaxl2o.models.config import Memory, TransformerConfig
 
 
@@ -115,4 +116,31 @@ def newton_softmax(d: int = 5, depth: int = 12, n: int = 26, width: int = 32, he
         read_in=d + 1,
         outputs=d,
         unroll=False,
+    )
+
+
+def mixture_encoder(
+    d: int = 8, depth: int = 4, width: int = 64, heads: int = 4, attention: Attention = "relu"
+) -> TransformerConfig:
+    """The encoder of Jin, Balasubramanian and Lai 2024 (arXiv:2410.14183): ReLU attention and ReLU MLPs, without norms.
+
+    It outputs d coefficients. Widths 32, 64 and 128 are theirs; heads, hidden units and the start at 0.3 are ours. Encoding:
+    `marked_summary(d)`, which averages over tokens.
+    """
+    return TransformerConfig(
+        depth=depth,
+        heads=heads,
+        width=width,
+        head_dim=width // heads,
+        mlp_dim=2 * width,
+        attention=attention,
+        score="factored",
+        write="factored",
+        bias="mlp",
+        init_scale=0.3,
+        ends_scale=1.0,
+        read_in=d + 2,
+        read_out="linear",
+        outputs=d,
+        unroll=True,
     )

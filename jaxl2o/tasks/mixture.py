@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxl2o import checks
 from jaxl2o.objectives import least_squares, linear_prediction, mixture_loss
 from jaxl2o.tasks.covariates import Covariates, isotropic
-from jaxl2o.types import Instance, Key, Prompt, Task, queries
+from jaxl2o.types import Instance, Key, Prompt, ScalarLike, Task, queries
 
 Components = Callable[[Key], Float[Array, "K d"]]
 # (key, components) -> the iterate that the prompt brings
@@ -75,7 +75,7 @@ def mixture_per_example(
     n: int,
     components: Components,
     weights: Float[Array, " K"],
-    noise: float,
+    noise: ScalarLike,
     n_queries: int = 1,
     covariates: Covariates | None = None,
     start: StartLaw | None = None,
@@ -195,7 +195,7 @@ def _dimension(components: Components, weights: Float[Array, " K"]) -> int:
     return d
 
 
-def _check(n: int, noise: float, n_queries: int) -> None:
+def _check(n: int, noise: ScalarLike, n_queries: int) -> None:
     checks.nonnegative("n", n)
     checks.positive("noise", noise)
     checks.require(n_queries >= 1, f"n_queries is {n_queries}; a mixture is asked for labels, so ask at least one.")

@@ -1,0 +1,60 @@
+"""The parts about what a network is and what it is asked: attention, width, depth, and the number of components."""
+
+import numpy as np
+
+from experiments.common import Results, Run
+from experiments.mixture.trained.config import TEST, TRAINING, Config
+from experiments.mixture.trained.fresh import COUNT, classical
+from experiments.mixture.trained.networks import (
+    Shape,
+    Trained,
+    by_seed,
+    excess_of,
+    keys_of,
+    law,
+    main_shape,
+    setting_of,
+    trained,
+)
+
+BESIDE = ("ridge", "restarted")  # methods that other numbers of components are compared with
+
+
+def shapes(config: Config, run: Run, results: Results) -> None:
+    """The excess by length of networks that differ in one thing from the main one, all trained alike, at one ratio."""
+    main = main_shape(config)
+    results["shapes/widths"], results["shapes/depths"] = np.array(config.widths), np.array(config.depths)
+    results["shapes/main"], results["shapes/lengths"] = np.array(main[:2]), np.array(config.lengths)
+    wide = [main._replace(width=width) for width in config.widths]
+    deep = [main._replace(depth=depth) for depth in config.depths]
+    for shape in dict.fromkeys((main, main._replace(attention="softmax"), *wide, *deep)):
+        network = at_one_ratio(config, run, shape, COUNT)
+        with run.stage(f"{shape.title}, tested"):
+            for n in config.lengths:
+                results[f"shapes/{shape.title}/{n}"] = tested(config, network, COUNT, n)
+
+
+def counts(config: Config, run: Run, results: Results) -> None:
+    """The excess by length for more components, with a network for each number of them, and of two other methods."""
+    results["counts/counts"], results["counts/lengths"] = np.array(config.counts), np.array(config.lengths)
+    for count in config.counts:
+        network = at_one_ratio(config, run, main_shape(config), count)
+        with run.stage(f"{count} components, tested"):
+            for n in config.lengths:
+                results[f"counts/{count}/{n}/transformer"] = tested(config, network, count, n)
+                methods = classical(setting_of(config, law(config, count), count, n), BESIDE)
+                for name, method in methods.items():
+                    errors = method(1.0 / config.ratio, keys_of(TEST, config.ratio, n, config.test))
+                    results[f"counts/{count}/{n}/{name}"] = by_seed(errors)
+
+
+def at_one_ratio(config: Config, run: Run, shape: Shape, count: int) -> Trained:
+    """A network that is trained at one ratio of signal to noise, from one seed."""
+    return trained(config, run, shape, count, (config.ratio,), config.shape_steps, TRAINING[0])
+
+
+def tested(config: Config, network: Trained, count: int, n: int) -> np.ndarray:
+    """Its excess on every test prompt, (seeds, prompts)."""
+    setting = setting_of(config, law(config, count), count, n)
+    excess = excess_of(setting, network.learner)
+    return by_seed(excess(network.params, 1.0 / config.ratio, keys_of(TEST, config.ratio, n, config.test)))

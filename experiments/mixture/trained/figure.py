@@ -1,0 +1,191 @@
+"""The figure of Transformers trained on mixtures, from results alone."""
+
+from functools import partial
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from rich.table import Table
+
+from experiments.common import Results
+from experiments.figures import COLOURS, Draw, panels_of
+from experiments.mixture.figure import LINES as SHARED
+from experiments.mixture.figure import ticks
+from experiments.mixture.trained.claims import chosen, gaps, grid, level, slopes
+from experiments.mixture.trained.fresh import BASELINES
+from experiments.mixture.trained.sets import LAWS
+
+# method -> colour, style, label; other methods as in the figure of all mixtures
+LINES = SHARED | {
+    "ridge": (COLOURS["solver"], "--", "ridge"),
+    "attention": (COLOURS["accent"], "--", "best linear attention"),
+    "transformer": (COLOURS["transformer"], "o-", "trained Transformer"),
+}
+METHODS = (*BASELINES, "Bayes", "transformer")
+# in the map
+SHORT = {name: LINES[name][2].split(",")[0] for name in METHODS} | {"linear": "best\nlinear in y"}
+SHORT |= {"attention": "linear\nattention", "restarted": "EM, best\nof several", "spectral": "EM,\nspectral"}
+SHORT |= {"transformer": "Transformer"}
+SHADES = ("sky", "transformer", "trained", "accent", "limit")
+
+
+def plot(results: Results) -> Figure:
+    """Excess by length at every ratio; who wins; attention, width and depth; components; training sets."""
+    ratios = [int(ratio) for ratio in results.get("map/ratios", ())]
+    draws: dict[str, Draw] = {
+        **{f"map/{ratio}/": partial(by_length, ratio=ratio) for ratio in ratios},
+        "validation/": winners,
+        "shapes/": by_width,
+        "shapes/depths": by_depth,
+        "counts/": by_count,
+        "sets/": by_loss,
+        "sets/sizes": by_gap,
+    }
+    return panels_of(results, draws, columns=3, width=16.0, height=4.2)
+
+
+def drawn(axes: Axes, at: np.ndarray, rows: list[np.ndarray], style: str, colour: str, label: str | None) -> None:
+    """Means, and their 95 % intervals over seeds, of logarithms; rows: errors whose last axis is that of prompts."""
+    means = [np.asarray(row, dtype=float).mean(axis=-1) for row in rows]
+    values = np.array([mean.mean() for mean in means])
+    spread = np.exp([np.nan_to_num(level(np.log(mean)).half) for mean in means])
+    axes.plot(at, values, style, color=colour, label=label)
+    axes.fill_between(at, values / spread, values * spread, color=colour, alpha=0.15, linewidth=0)
+
+
+def labelled(axes: Axes, at: np.ndarray, title: str) -> None:
+    """Both axes logarithmic: examples, and the excess risk."""
+    axes.set(title=title, xlabel="examples", ylabel="excess risk", yscale="log")
+    ticks(axes, at)
+    axes.legend(fontsize=7.5)
+
+
+def by_length(axes: Axes, results: Results, ratio: int) -> None:
+    """Every method's mean excess."""
+    at = results["map/lengths"]
+    for name in METHODS:
+        colour, style, label = LINES[name]
+        drawn(axes, at, [results[f"map/{ratio}/{n}/{name}"] for n in at], style, colour, label)
+    labelled(axes, at, f"Two components, SNR {ratio}")
+
+
+def mean_of(results: Results, ratio: int, n: int, name: str) -> float:
+    """The mean excess over all test prompts, and all networks."""
+    return float(np.mean(results[f"map/{ratio}/{n}/{name}"]))
+
+
+def winners(axes: Axes, results: Results) -> None:
+    """Of every cell the method with the least excess, and what the network's is over the best other's."""
+    ratios, lengths, best = list(results["map/ratios"]), list(results["map/lengths"]), chosen(results)
+    for ratio, n in grid(results):
+        means = {name: mean_of(results, ratio, n, name) for name in (*BASELINES, "transformer")}
+        name = min(means, key=lambda name: means[name])
+        over = means["transformer"] / min(means[other] for other in BASELINES)
+        x, y = lengths.index(n), ratios.index(ratio)
+        edge = COLOURS["ink"] if (ratio, n) == (best.ratio, best.n) else "white"
+        axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=LINES[name][0], alpha=0.25))
+        axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, edgecolor=edge, fill=False, linewidth=1.5))
+        axes.text(x, y, f"{SHORT[name]}\n{over:.2f}", ha="center", va="center")
+    axes.set(title="Least excess; the network's over the best other's; framed: the claims'", xlabel="examples", ylabel="SNR")
+    axes.set_xticks(range(len(lengths)), [str(n) for n in lengths])
+    axes.set_yticks(range(len(ratios)), [str(ratio) for ratio in ratios])
+    axes.set(xlim=(-0.5, len(lengths) - 0.5), ylim=(-0.5, len(ratios) - 0.5))
+    axes.grid(False)
+
+
+def compared(axes: Axes, results: Results, titles: dict[str, str]) -> None:
+    """Networks of these titles; labels are the values."""
+    at = results["shapes/lengths"]
+    for colour, (title, label) in zip(SHADES, titles.items(), strict=False):
+        style = "o--" if title.startswith("softmax") else "o-"
+        drawn(axes, at, [results[f"shapes/{title}/{n}"] for n in at], style, COLOURS[colour], label)
+
+
+def by_width(axes: Axes, results: Results) -> None:
+    """Networks of other widths, and of softmax attention."""
+    width, depth = results["shapes/main"]
+    titles = {f"relu, width {other}, {depth} layers": f"ReLU attention, width {other}" for other in results["shapes/widths"]}
+    titles[f"softmax, width {width}, {depth} layers"] = f"softmax attention, width {width}"
+    compared(axes, results, titles)
+    labelled(axes, results["shapes/lengths"], f"Attention and width: {depth} layers, one SNR")
+
+
+def by_depth(axes: Axes, results: Results) -> None:
+    """Networks of other depths."""
+    width, _ = results["shapes/main"]
+    depths = results["shapes/depths"]
+    compared(axes, results, {f"relu, width {width}, {depth} layers": layers(depth) for depth in depths})
+    labelled(axes, results["shapes/lengths"], f"Layers: width {width}, the same SNR")
+
+
+def layers(depth: int) -> str:
+    """So many of them."""
+    return f"{depth} layer{'s' if depth > 1 else ''}"
+
+
+def by_count(axes: Axes, results: Results) -> None:
+    """Networks of more components, and two other methods."""
+    at = results["counts/lengths"]
+    for colour, count in zip(SHADES, results["counts/counts"], strict=False):
+        for name, style in (("transformer", "o-"), ("ridge", "--"), ("restarted", ":")):
+            rows = [results[f"counts/{count}/{n}/{name}"] for n in at]
+            drawn(axes, at, rows, style, COLOURS[colour], f"{count} components" if name == "transformer" else None)
+    axes.plot([], [], "--", color=COLOURS["ink"], label="ridge")
+    axes.plot([], [], ":", color=COLOURS["ink"], label="EM, best of several")
+    labelled(axes, at, "More components, the same SNR")
+
+
+def kinds(results: Results) -> list[tuple[str, int, str]]:
+    """Of the training sets: law, depth and colour."""
+    cases = [(law, int(depth)) for law in LAWS for depth in results["sets/depths"] if f"sets/{law}/{depth}" in results]
+    return [(*case, COLOURS[colour]) for case, colour in zip(cases, SHADES, strict=False)]
+
+
+def by_loss(axes: Axes, results: Results) -> None:
+    """The loss on fresh prompts and that on the training set, less the oracle's on fresh prompts."""
+    sizes = results["sets/sizes"]
+    for law, depth, colour in kinds(results):
+        rows = results[f"sets/{law}/{depth}"].mean(axis=0)
+        axes.plot(sizes, rows[:, 1], "o-", color=colour, label=f"{layers(depth)}, components {law}")
+        axes.plot(sizes, rows[:, 0], "o:", color=colour)
+        axes.plot(sizes, rows[:, 1] - rows[:, 2], "-", color=colour, linewidth=0.8, alpha=0.6)
+    axes.plot([], [], "-", color=COLOURS["ink"], label="on fresh prompts; thin: the oracle's")
+    axes.plot([], [], ":", color=COLOURS["ink"], label="on the training set")
+    axes.set(title="Training on B fixed prompts", xlabel="B", ylabel="squared error on noisy labels", yscale="log")
+    ticks(axes, sizes)
+    axes.legend(fontsize=7.5)
+
+
+def by_gap(axes: Axes, results: Results) -> None:
+    """Their difference, and its slope."""
+    sizes = results["sets/sizes"]
+    for law, depth, colour in kinds(results):
+        found, slope = gaps(results, law, depth), float(np.mean(slopes(results, law, depth)))
+        text = f", slope {slope:.2f}" if np.isfinite(slope) else ""
+        axes.plot(sizes, found.mean(axis=0), "o-", color=colour, label=f"{layers(depth)}, components {law}{text}")
+        axes.fill_between(sizes, found.min(axis=0), found.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+    (law, depth, _), *_ = kinds(results)
+    guide = gaps(results, law, depth).mean(axis=0)[0] * (sizes[0] / sizes) ** 0.5
+    axes.plot(sizes, guide, "--", color=COLOURS["ink"], linewidth=0.8, label="1 / sqrt(B)")
+    axes.set(title="Generalisation gap; bands: all trainings", xlabel="B", ylabel="loss on fresh prompts - on the set")
+    axes.set_yscale("log")
+    ticks(axes, sizes)
+    axes.legend(fontsize=7.5)
+
+
+def table(results: Results) -> Table:
+    """The excess by length: means of all methods, and medians, as means of EM are those of few prompts."""
+    shown = Table("what", "mean, by length", "median")
+    for ratio in results.get("map/ratios", ()):
+        for name in METHODS:
+            rows = [results[f"map/{ratio}/{n}/{name}"] for n in results["map/lengths"]]
+            means, medians = ("  ".join(f"{of(row):.3g}" for row in rows) for of in (np.mean, np.median))
+            shown.add_row(f"SNR {ratio}, {LINES[name][2]}", means, medians)
+        chains = [np.median(results[f"map/{ratio}/{n}/chains"]) for n in results["map/lengths"]]
+        shown.add_row(f"SNR {ratio}, effective chains", "", "  ".join(f"{value:.1f}" for value in chains))
+    for name, values in results.items():
+        if name.startswith("sets/") and values.ndim == 3:
+            text = ("  ".join(f"{value:.3g}" for value in values.mean(axis=0)[:, part]) for part in (2, 0))
+            shown.add_row(f"{name}: excess, and training loss, by B", *text)
+    return shown
