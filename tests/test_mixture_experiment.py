@@ -13,7 +13,7 @@ from jaxl2o.types import Prompt
 
 
 def test_the_slope_of_a_power_law():
-    """Errors c n^-p, the same for all prompts: the slope is -p, and its interval a point; with spread, an interval around it."""
+    """Errors c n^-p, alike for all prompts: the slope is -p, and its interval a point; with spread, an interval around it."""
     lengths = np.array([128, 256, 1024, 8192])
     exactly = 3.0 * lengths[:, None] ** -0.25 * np.ones((1, 50))
     slope, interval = slope_of(lengths, exactly)

@@ -58,7 +58,7 @@ def chains_of(setting: Setting, config: Config, noise: ScalarLike, keys: Array, 
     estimate = gaussian_components(setting.weights, D**-0.5, noise, config.chains, config.annealing, config.sweeps)
 
     def one(both: tuple[Key, Key]) -> Float[Array, " 4"]:
-        instance, _ = setting.draw(both[0], noise)
+        instance, _ = setting.draw(noise, both[0])
         found = estimate(both[1], instance.prompt)
         error = jnp.sum(found.error**2)
         calibration = found.mean @ (oracle(instance.solution, setting.weights) - found.mean) + error

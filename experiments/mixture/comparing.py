@@ -16,7 +16,7 @@ OWN = "a proposition of this library"
 RATIOS: dict[str, tuple[int, int, int, str, str, Literal["<=", ">="], float]] = {
     "restarted-over-zero-low-snr": (2, 1, 64, "restarted", "zero", ">=", 1.0),
     "restarted-over-linear-few-examples": (2, 10, 64, "restarted", "linear", ">=", 1.0),
-    "restarted-over-linear-many-examples": (2, 10, 512, "restarted", "linear", "<=", 0.1),
+    "spectral-over-linear-many-examples": (2, 10, 512, "spectral", "linear", "<=", 0.1),
     "random-start-over-near-k5": (5, 10, 512, "random start", "near the truth", ">=", 10.0),
 }
 

@@ -45,7 +45,7 @@ class Config:
     slope_steps: int = 2000  # of EM, at most
     network_lengths: tuple[int, ...] = (128, 512, 2048)  # examples, where the Transformer stands on the same axes
     network_ratios: tuple[float, ...] = (1.0, 5.0)
-    network_repeats: int = 8
+    network_repeats: int = 4
     splits: int = 20  # of every table
     network_splits: int = 5  # of them, the first ones, on which the Transformer is tried
 

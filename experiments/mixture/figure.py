@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments.common import Results
 from experiments.figures import COLOURS, Draw, panels_of
@@ -28,7 +28,7 @@ LINES = {
     "random start": (COLOURS["accent"], "-", "EM, random start"),
     "restarted": (COLOURS["trained"], "-", "EM, best of several"),
     "spectral": (COLOURS["sky"], "-", "EM, spectral subspace"),
-    "near the truth": (COLOURS["solver"], ":", "EM, started at the truth"),
+    "near the truth": (COLOURS["solver"], ":", "EM, started near the truth"),
     "Bayes": (COLOURS["ink"], "-", "posterior mean"),
 }
 SHADES = ("trained", "accent", "limit", "sky", "solver")
@@ -133,7 +133,7 @@ def by_posterior(axes: Axes, results: Results, ratio: int) -> None:
     """The same for Gaussian components, with the posterior mean."""
     rows = [results[f"bayes/{ratio}/{n}"] for n in results["bayes/lengths"]]
     lines_of(axes, results["bayes/lengths"], np.stack(rows), (*METHODS, "Bayes"))
-    axes.set_title(f"2 Gaussian components, d = 8, |b| / sigma = {ratio}")
+    axes.set_title(f"2 Gaussian components, d = 8, 1 / sigma = {ratio}")
 
 
 def lines_of(axes: Axes, lengths: np.ndarray, rows: np.ndarray, methods: tuple[str, ...]) -> None:
@@ -153,8 +153,10 @@ def lines_of(axes: Axes, lengths: np.ndarray, rows: np.ndarray, methods: tuple[s
             )
             axes.plot(lengths, median, "o", color=colour, markersize=2.5)
     axes.set(xlabel="examples (dots: medians)", ylabel="excess over the oracle", yscale="log")
+    low, high = axes.get_ylim()
+    axes.set_ylim(top=high * (high / low) ** 0.35)  # room for the names
     ticks(axes, lengths)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, ncols=2, loc="upper center")
 
 
 def by_rate(axes: Axes, results: Results) -> None:
@@ -172,7 +174,7 @@ def by_rate(axes: Axes, results: Results) -> None:
     first = results[f"slopes/{results['slopes/ratios'][0]:g}/errors"].mean(axis=1)[0]
     for power, style in ((0.25, ":"), (0.5, "--")):
         line = 1.3 * first * (lengths[0] / lengths) ** power
-        axes.plot(lengths, line, style, color=COLOURS["ink"], linewidth=0.9, label=f"n^-{power:g}")
+        axes.plot(lengths, line, style, color=COLOURS["ink"], linewidth=0.9, label=f"slope {-power:g}")
     axes.plot([], [], "D", color=COLOURS["transformer"], markersize=5, label="Transformer, few prompts")
     axes.plot([], [], "x", color=COLOURS["ink"], markersize=4, label="EM on the same ones")
     axes.set(title="EM from a good start, d = 8", xlabel="examples", ylabel="mean |b - b*|", yscale="log")
@@ -236,9 +238,9 @@ def by_likelihood(axes: Axes, results: Results) -> None:
 
 
 def table(results: Results) -> Table:
-    """The mean excess of every method by examples, with standard errors."""
-    shown = Table("what", *METHODS, "Bayes")
+    """The mean excess of every method: part, components, |b| / sigma and examples; the posterior's components are two."""
+    shown = Table(*(Column(title, no_wrap=True) for title in ("rows", *METHODS, "Bayes")))
     for name in cells(results, "rows") + cells(results, "bayes"):
-        found = [f"{mean:.3g} ± {error:.1g}" for mean, error in results[name][:, :2]]
-        shown.add_row(name, *found, *[""] * (len(METHODS) + 1 - len(found)))
+        found = [f"{mean:.2g}" for mean in results[name][:, 0]]
+        shown.add_row(name.removeprefix("rows/"), *found, *[""] * (len(METHODS) + 1 - len(found)))
     return shown

@@ -6,7 +6,7 @@ systems that are solved at one time, in one program or in two, can wait for each
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ class Setting(NamedTuple):
         """Of the components."""
         return independent_moments(self.weights, jnp.eye(self.d) / self.d)
 
-    def draw(self, key: Key, noise: ScalarLike) -> tuple[Instance, Key]:
+    def draw(self, noise: ScalarLike, key: Key) -> tuple[Instance, Key]:
         """The instance of this key, and a key for what methods draw on it."""
         key_instance, key_method = jax.random.split(key)
         return mixture_per_example(self.n, self.components, self.weights, noise).sample(key_instance), key_method
@@ -89,32 +89,32 @@ METHODS = (*LINEAR, *STARTS)
 
 def measured(setting: Setting, ratios: tuple[int, ...], key: Key, count: int) -> dict[int, dict[str, Float[np.ndarray, " k"]]]:
     """The excess of every method on `count` prompts that all methods share, for every ratio of signal to noise."""
-    em, linear = chunked(partial(of_em, setting)), {name: chunked(partial(of_linear, setting, name)) for name in LINEAR}
+    draw, em = chunked(setting.draw), chunked(partial(of_em, setting))
+    linear = {name: chunked(partial(of_linear, setting, name)) for name in LINEAR}
     starts = {name: chunked(partial(start_of, setting, name)) for name in STARTS}
     found = {}
     for ratio in ratios:
         noise, keys = 1.0 / ratio, jax.random.split(jax.random.fold_in(key, ratio), count)
-        errors = {name: method(noise, keys) for name, method in linear.items()}
-        errors |= {name: em(noise, keys, choose(noise, keys)) for name, choose in starts.items()}
+        instances, own = draw(noise, keys)
+        errors = {name: method(noise, instances) for name, method in linear.items()}
+        errors |= {name: em(noise, instances, choose(noise, instances, own)) for name, choose in starts.items()}
         found[ratio] = {name: np.asarray(values, dtype=float) for name, values in errors.items()}
     return found
 
 
-def chunked(one: Callable[..., Array]) -> Callable[..., Array]:
-    """one(noise, key, ..) for stacked keys, and whatever else is stacked, a chunk at a time; compiled once for all noises."""
+def chunked(one: Callable[..., Any]) -> Callable[..., Any]:
+    """one(noise, ..) for whatever else is stacked, a chunk at a time; compiled once for all noises."""
     run = jax.jit(lambda noise, *own: jax.lax.map(lambda each: one(noise, *each), own, batch_size=CHUNK))
     return lambda noise, *own: jax.block_until_ready(run(noise, *own))
 
 
-def of_linear(setting: Setting, name: str, noise: ScalarLike, key: Key) -> Float[Array, ""]:
+def of_linear(setting: Setting, name: str, noise: ScalarLike, instance: Instance) -> Float[Array, ""]:
     """The excess of a method that is linear in the labels."""
-    instance, _ = setting.draw(key, noise)
     return setting.excess(LINEAR[name](setting, noise, instance.prompt), instance)
 
 
-def start_of(setting: Setting, name: str, noise: ScalarLike, key: Key) -> Float[Array, "K d"]:
+def start_of(setting: Setting, name: str, noise: ScalarLike, instance: Instance, key: Key) -> Float[Array, "K d"]:
     """Where EM begins. Of several starts the one that leads to the best likelihood is taken."""
-    instance, key = setting.draw(key, noise)
     if name == "near the truth":
         return near(DISTANCE)(key, instance.solution)
     random = anywhere()
@@ -126,9 +126,8 @@ def start_of(setting: Setting, name: str, noise: ScalarLike, key: Key) -> Float[
     return best_start(solver, objective, draw, setting.starts, setting.trial_steps)(key, instance.prompt).start
 
 
-def of_em(setting: Setting, noise: ScalarLike, key: Key, start: Float[Array, "K d"]) -> Float[Array, ""]:
+def of_em(setting: Setting, noise: ScalarLike, instance: Instance, start: Float[Array, "K d"]) -> Float[Array, ""]:
     """The excess after the setting's steps of EM from this start."""
-    instance, _ = setting.draw(key, noise)
     solver = expectation_maximisation(setting.weights, noise)
     components = unroll(solver, instance.prompt._replace(start=start), setting.steps, keep="last")
     return setting.excess(oracle(components, setting.weights), instance)

@@ -1,8 +1,10 @@
 """The parts about what a network is and what it is asked: attention, width, depth, and the number of components."""
 
 import numpy as np
+from jaxtyping import Array
 
 from experiments.common import Results, Run
+from experiments.mixture.methods import Setting, chunked
 from experiments.mixture.trained.config import TEST, TRAINING, Config
 from experiments.mixture.trained.fresh import COUNT, classical
 from experiments.mixture.trained.networks import (
@@ -16,6 +18,7 @@ from experiments.mixture.trained.networks import (
     setting_of,
     trained,
 )
+from jaxl2o.types import Instance
 
 BESIDE = ("ridge", "restarted")  # methods that other numbers of components are compared with
 
@@ -42,10 +45,10 @@ def counts(config: Config, run: Run, results: Results) -> None:
         with run.stage(f"{count} components, tested"):
             for n in config.lengths:
                 results[f"counts/{count}/{n}/transformer"] = tested(config, network, count, n)
-                methods = classical(setting_of(config, law(config, count), count, n), BESIDE)
-                for name, method in methods.items():
-                    errors = method(1.0 / config.ratio, keys_of(TEST, config.ratio, n, config.test))
-                    results[f"counts/{count}/{n}/{name}"] = by_seed(errors)
+                setting = setting_of(config, law(config, count), count, n)
+                instances, own = drawn(config, setting)
+                for name, method in classical(setting, BESIDE).items():
+                    results[f"counts/{count}/{n}/{name}"] = by_seed(method(1.0 / config.ratio, instances, own))
 
 
 def at_one_ratio(config: Config, run: Run, shape: Shape, count: int) -> Trained:
@@ -56,5 +59,9 @@ def at_one_ratio(config: Config, run: Run, shape: Shape, count: int) -> Trained:
 def tested(config: Config, network: Trained, count: int, n: int) -> np.ndarray:
     """Its excess on every test prompt, (seeds, prompts)."""
     setting = setting_of(config, law(config, count), count, n)
-    excess = excess_of(setting, network.learner)
-    return by_seed(excess(network.params, 1.0 / config.ratio, keys_of(TEST, config.ratio, n, config.test)))
+    return by_seed(excess_of(setting, network.learner)(network.params, drawn(config, setting)[0]))
+
+
+def drawn(config: Config, setting: Setting) -> tuple[Instance, Array]:
+    """The test prompts at that ratio, and the keys of what methods draw on them."""
+    return chunked(setting.draw)(1.0 / config.ratio, keys_of(TEST, config.ratio, setting.n, config.test))

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from rich.table import Table
 
@@ -22,12 +23,13 @@ LINES = SHARED | {
     "attention": (COLOURS["accent"], "--", "best linear attention"),
     "transformer": (COLOURS["transformer"], "o-", "trained Transformer"),
 }
+LEAST = 1e-3  # gap that is drawn
 METHODS = (*BASELINES, "Bayes", "transformer")
 # in the map
 SHORT = {name: LINES[name][2].split(",")[0] for name in METHODS} | {"linear": "best\nlinear in y"}
 SHORT |= {"attention": "linear\nattention", "restarted": "EM, best\nof several", "spectral": "EM,\nspectral"}
 SHORT |= {"transformer": "Transformer"}
-SHADES = ("sky", "transformer", "trained", "accent", "limit")
+SHADES = ("sky", "trained", "limit", "accent", "solver")
 
 
 def plot(results: Results) -> Figure:
@@ -42,7 +44,11 @@ def plot(results: Results) -> Figure:
         "sets/": by_loss,
         "sets/sizes": by_gap,
     }
-    return panels_of(results, draws, columns=3, width=16.0, height=4.2)
+    figure = panels_of(results, draws, columns=3, width=16.0, height=4.2)
+    if ratios:
+        lines = [Line2D([], [], color=LINES[name][0], ls=LINES[name][1].strip("o"), label=LINES[name][2]) for name in METHODS]
+        figure.legend(handles=lines, loc="outside upper center", ncols=len(lines), title="panels by SNR")
+    return figure
 
 
 def drawn(axes: Axes, at: np.ndarray, rows: list[np.ndarray], style: str, colour: str, label: str | None) -> None:
@@ -58,11 +64,10 @@ def labelled(axes: Axes, at: np.ndarray, title: str) -> None:
     """Both axes logarithmic: examples, and the excess risk."""
     axes.set(title=title, xlabel="examples", ylabel="excess risk", yscale="log")
     ticks(axes, at)
-    axes.legend(fontsize=7.5)
 
 
 def by_length(axes: Axes, results: Results, ratio: int) -> None:
-    """Every method's mean excess."""
+    """Every method's mean excess; the figure has their legend."""
     at = results["map/lengths"]
     for name in METHODS:
         colour, style, label = LINES[name]
@@ -87,19 +92,25 @@ def winners(axes: Axes, results: Results) -> None:
         axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=LINES[name][0], alpha=0.25))
         axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, edgecolor=edge, fill=False, linewidth=1.5))
         axes.text(x, y, f"{SHORT[name]}\n{over:.2f}", ha="center", va="center")
-    axes.set(title="Least excess; the network's over the best other's; framed: the claims'", xlabel="examples", ylabel="SNR")
+    axes.set(
+        title="Who wins; number: Transformer over the best other", xlabel="examples; framed: the claims' cell", ylabel="SNR"
+    )
     axes.set_xticks(range(len(lengths)), [str(n) for n in lengths])
     axes.set_yticks(range(len(ratios)), [str(ratio) for ratio in ratios])
     axes.set(xlim=(-0.5, len(lengths) - 0.5), ylim=(-0.5, len(ratios) - 0.5))
     axes.grid(False)
 
 
-def compared(axes: Axes, results: Results, titles: dict[str, str]) -> None:
-    """Networks of these titles; labels are the values."""
-    at = results["shapes/lengths"]
-    for colour, (title, label) in zip(SHADES, titles.items(), strict=False):
-        style = "o--" if title.startswith("softmax") else "o-"
-        drawn(axes, at, [results[f"shapes/{title}/{n}"] for n in at], style, COLOURS[colour], label)
+def compared(axes: Axes, results: Results, titles: dict[str, str], title: str) -> None:
+    """Networks of these names, whose labels are the values; the main network has its own colour."""
+    at, (width, depth) = results["shapes/lengths"], results["shapes/main"]
+    others = iter(SHADES)
+    for name, label in titles.items():
+        colour = COLOURS["transformer"] if name == f"relu, width {width}, {depth} layers" else COLOURS[next(others)]
+        style = "o--" if name.startswith("softmax") else "o-"
+        drawn(axes, at, [results[f"shapes/{name}/{n}"] for n in at], style, colour, label)
+    labelled(axes, at, title)
+    axes.legend()
 
 
 def by_width(axes: Axes, results: Results) -> None:
@@ -107,16 +118,14 @@ def by_width(axes: Axes, results: Results) -> None:
     width, depth = results["shapes/main"]
     titles = {f"relu, width {other}, {depth} layers": f"ReLU attention, width {other}" for other in results["shapes/widths"]}
     titles[f"softmax, width {width}, {depth} layers"] = f"softmax attention, width {width}"
-    compared(axes, results, titles)
-    labelled(axes, results["shapes/lengths"], f"Attention and width: {depth} layers, one SNR")
+    compared(axes, results, titles, f"Attention and width: {layers(depth)}, one SNR")
 
 
 def by_depth(axes: Axes, results: Results) -> None:
     """Networks of other depths."""
     width, _ = results["shapes/main"]
-    depths = results["shapes/depths"]
-    compared(axes, results, {f"relu, width {width}, {depth} layers": layers(depth) for depth in depths})
-    labelled(axes, results["shapes/lengths"], f"Layers: width {width}, the same SNR")
+    titles = {f"relu, width {width}, {depth} layers": layers(depth) for depth in results["shapes/depths"]}
+    compared(axes, results, titles, f"Layers: width {width}, the same SNR")
 
 
 def layers(depth: int) -> str:
@@ -134,6 +143,7 @@ def by_count(axes: Axes, results: Results) -> None:
     axes.plot([], [], "--", color=COLOURS["ink"], label="ridge")
     axes.plot([], [], ":", color=COLOURS["ink"], label="EM, best of several")
     labelled(axes, at, "More components, the same SNR")
+    axes.legend()
 
 
 def kinds(results: Results) -> list[tuple[str, int, str]]:
@@ -154,7 +164,7 @@ def by_loss(axes: Axes, results: Results) -> None:
     axes.plot([], [], ":", color=COLOURS["ink"], label="on the training set")
     axes.set(title="Training on B fixed prompts", xlabel="B", ylabel="squared error on noisy labels", yscale="log")
     ticks(axes, sizes)
-    axes.legend(fontsize=7.5)
+    axes.legend()
 
 
 def by_gap(axes: Axes, results: Results) -> None:
@@ -164,14 +174,14 @@ def by_gap(axes: Axes, results: Results) -> None:
         found, slope = gaps(results, law, depth), float(np.mean(slopes(results, law, depth)))
         text = f", slope {slope:.2f}" if np.isfinite(slope) else ""
         axes.plot(sizes, found.mean(axis=0), "o-", color=colour, label=f"{layers(depth)}, components {law}{text}")
-        axes.fill_between(sizes, found.min(axis=0), found.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(sizes, np.maximum(found.min(axis=0), LEAST), found.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     (law, depth, _), *_ = kinds(results)
     guide = gaps(results, law, depth).mean(axis=0)[0] * (sizes[0] / sizes) ** 0.5
     axes.plot(sizes, guide, "--", color=COLOURS["ink"], linewidth=0.8, label="1 / sqrt(B)")
     axes.set(title="Generalisation gap; bands: all trainings", xlabel="B", ylabel="loss on fresh prompts - on the set")
     axes.set_yscale("log")
     ticks(axes, sizes)
-    axes.legend(fontsize=7.5)
+    axes.legend()
 
 
 def table(results: Results) -> Table:

@@ -23,12 +23,13 @@ from experiments.mixture.trained.networks import (
     trained,
 )
 from jaxl2o.limits.bayes_mixture import gaussian_components
-from jaxl2o.types import Key, ScalarLike
+from jaxl2o.types import Instance, Key, ScalarLike
 
 COUNT = 2  # components
 BASELINES = (*LINEAR, "restarted", "spectral")  # the last two are EM, from the best of several starts
 AT_ONCE = 10  # prompts whose chains run at one time
-Method = Callable[[ScalarLike, Array], Float[Array, " k"]]
+# (noise, instances, keys of what is drawn on them) -> the excess on every instance
+Method = Callable[[ScalarLike, Instance, Array], Float[Array, " k"]]
 
 
 def fresh(config: Config, run: Run, results: Results) -> None:
@@ -43,47 +44,51 @@ def fresh(config: Config, run: Run, results: Results) -> None:
 
 def of_length(config: Config, n: int, networks: list[Trained]) -> Results:
     """Of every ratio: test errors (seeds, prompts), those of networks (networks, seeds, prompts); means on validation draws."""
-    setting = setting_of(config, law(config, COUNT), COUNT, n)
-    methods, excess, found = classical(setting, BASELINES), excess_of(setting, networks[0].learner), Results()
-    every = (*methods.values(), *(partial(excess, network.params) for network in networks))
-    posterior, count = jax.jit(partial(posteriors, setting, config)), len(methods)
+    setting, found = setting_of(config, law(config, COUNT), COUNT, n), Results()
+    methods, excess, draw = classical(setting, BASELINES), excess_of(setting, networks[0].learner), chunked(setting.draw)
+    posterior, count, tested = jax.jit(partial(posteriors, setting, config)), len(BASELINES), len(TEST) * config.test
+    few = np.arange(tested).reshape(len(TEST), -1)[:, : config.bayes].reshape(-1)
     for ratio in config.ratios:
-        noise, keys, key = 1.0 / ratio, keys_of(TEST, ratio, n, config.test), f"map/{ratio}/{n}"
-        # together, so that every method is compiled for one number of prompts
-        both = jnp.concatenate([keys, keys_of((VALIDATION,), ratio, n, config.validation)])
-        test, validation = zip(*(np.split(np.asarray(method(noise, both)), [len(keys)]) for method in every), strict=True)
-        found |= {f"{key}/{name}": by_seed(errors) for name, errors in zip(methods, test, strict=False)}
-        found[f"{key}/transformer"] = np.stack([by_seed(errors) for errors in test[count:]])
-        means = [errors.mean() for errors in validation]
+        noise, key = 1.0 / ratio, f"map/{ratio}/{n}"
+        # test and validation together, so that every method is compiled for one number of prompts
+        keys = [keys_of(TEST, ratio, n, config.test), keys_of((VALIDATION,), ratio, n, config.validation)]
+        instances, own = draw(noise, jnp.concatenate(keys))
+        errors = [method(noise, instances, own) for method in methods.values()]
+        errors += [excess(network.params, instances) for network in networks]
+        test, validation = zip(*(np.split(np.asarray(each), [tested]) for each in errors), strict=True)
+        found |= {f"{key}/{name}": by_seed(each) for name, each in zip(methods, test, strict=False)}
+        found[f"{key}/transformer"] = np.stack([by_seed(each) for each in test[count:]])
+        means = [each.mean() for each in validation]
         found[f"validation/{ratio}/{n}"] = np.array([*means[:count], np.mean(means[count:])])
         found[f"closed/{ratio}/{n}"] = np.array(setting.closed(noise))
-        few = keys.reshape(len(TEST), -1)[:, : config.bayes].reshape(-1)
-        own = keys_of((CHAINS,), ratio, n, len(few))
-        found[f"{key}/Bayes"], found[f"{key}/chains"] = (by_seed(values) for values in posterior(noise, few, own))
+        chains = keys_of((CHAINS,), ratio, n, len(few))
+        best = posterior(noise, jax.tree.map(lambda leaf: leaf[few], instances), chains)
+        found[f"{key}/Bayes"], found[f"{key}/chains"] = (by_seed(values) for values in best)
     return found
 
 
 def classical(setting: Setting, names: tuple[str, ...]) -> dict[str, Method]:
-    """(noise, keys) -> the excess on the prompts of these keys, by name; every method is a program of its own."""
+    """By name; every method is a program of its own, which ends before the next begins."""
     em = chunked(partial(of_em, setting))
 
     def method(name: str) -> Method:
         if name in LINEAR:
-            return chunked(partial(of_linear, setting, name))
+            linear = chunked(partial(of_linear, setting, name))
+            return lambda noise, instances, _: linear(noise, instances)
         choose = chunked(partial(start_of, setting, name))
-        return lambda noise, keys: em(noise, keys, choose(noise, keys))
+        return lambda noise, instances, keys: em(noise, instances, choose(noise, instances, keys))
 
     return {name: method(name) for name in names}
 
 
-def posteriors(setting: Setting, config: Config, noise: ScalarLike, keys: Array, own: Array) -> Float[Array, "2 k"]:
-    """The excess of Bayes' estimate, and the effective number of its chains; `own` draws the chains."""
+def posteriors(setting: Setting, config: Config, noise: ScalarLike, instances: Instance, keys: Array) -> Float[Array, "2 k"]:
+    """The excess of Bayes' estimate, and the effective number of its chains; the keys draw the chains."""
     deviation = config.d**-0.5
     estimate = gaussian_components(setting.weights, deviation, noise, config.chains, config.annealing, config.sweeps)
 
-    def one(both: tuple[Key, Key]) -> Float[Array, "2"]:
-        instance, _ = setting.draw(both[0], noise)
-        found = estimate(both[1], instance.prompt)
+    def one(both: tuple[Instance, Key]) -> Float[Array, "2"]:
+        instance, key = both
+        found = estimate(key, instance.prompt)
         return jnp.stack([setting.excess(found.mean, instance), found.chains])
 
-    return jax.lax.map(one, (keys, own), batch_size=AT_ONCE).T
+    return jax.lax.map(one, (instances, keys), batch_size=AT_ONCE).T

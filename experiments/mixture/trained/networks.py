@@ -24,7 +24,7 @@ from jaxl2o.training import losses
 from jaxl2o.training.guard import guarded
 from jaxl2o.training.loop import Recipe
 from jaxl2o.training.parallel import devices_for
-from jaxl2o.types import Instance, Key, Learner, Params, ScalarLike, Task
+from jaxl2o.types import Instance, Key, Learner, Params, Task
 
 RATE = 0.2  # Adam's rate times the width, after the first steps; cosine to zero
 LATER = 3.0  # by what the rate is divided in the second stage
@@ -124,15 +124,14 @@ def by_seed(values: Array) -> Float[np.ndarray, "seeds each"]:
     return np.asarray(values, dtype=np.float32).reshape(len(TEST), -1)
 
 
-def excess_of(setting: Setting, learner: Learner) -> Callable[[Params, ScalarLike, Array], Float[Array, " k"]]:
-    """(params, noise, keys) -> the excess risk on the prompts of these keys, the query integrated out; compiled once."""
+def excess_of(setting: Setting, learner: Learner) -> Callable[[Params, Instance], Float[Array, " k"]]:
+    """(params, instances) -> the excess risk on every instance, the query integrated out; compiled once."""
 
-    def run(params: Params, noise: ScalarLike, keys: Array) -> Float[Array, " k"]:
-        def one(key: Key) -> Float[Array, ""]:
-            instance, _ = setting.draw(key, noise)
+    def run(params: Params, instances: Instance) -> Float[Array, " k"]:
+        def one(instance: Instance) -> Float[Array, ""]:
             estimate = learner.predict(params, instance.prompt._replace(x_query=None))[-1]
             return setting.excess(estimate, instance)
 
-        return jax.lax.map(one, keys, batch_size=CHUNK)
+        return jax.lax.map(one, instances, batch_size=CHUNK)
 
     return jax.jit(run)

@@ -8,14 +8,14 @@ from jaxtyping import Array, Float
 from experiments.common import Results, Run
 from experiments.fitting import fit
 from experiments.mixture.methods import Setting
-from experiments.mixture.trained.config import GIVEN, TEST, TRAINING, Config
+from experiments.mixture.trained.ablations import drawn
+from experiments.mixture.trained.config import GIVEN, TRAINING, Config
 from experiments.mixture.trained.fresh import COUNT
 from experiments.mixture.trained.networks import (
     CHUNK,
     RATE,
     Shape,
     excess_of,
-    keys_of,
     law,
     learner_of,
     on_one_device,
@@ -24,7 +24,7 @@ from experiments.mixture.trained.networks import (
 )
 from jaxl2o.tasks.mixture import given, mixture_per_example, oracle
 from jaxl2o.tasks.shift import among
-from jaxl2o.types import Key, Learner, Params, Task
+from jaxl2o.types import Instance, Key, Learner, Params, Task
 
 LAWS = ("drawn anew", "given")  # components of every prompt; what is given can be learned by heart
 
@@ -57,10 +57,10 @@ def of_set(config: Config, run: Run, name: str, setting: Setting, depth: int, si
     recipe = recipe_of(learner, among(task, size, key_set), RATE / config.width, config.set_steps, config.batch)
     title = f"{size} prompts, components {name}, {depth} layers, seed {seed}"
     params = on_one_device(fit(run, title, recipe, first, config.set_steps, key_run))
-    keys = keys_of(TEST, config.ratio, config.short, config.test)
-    excess = float(excess_of(setting, learner)(params, noise, keys).mean())
+    instances, _ = drawn(config, setting)
+    excess = float(excess_of(setting, learner)(params, instances).mean())
     own = float(jax.jit(lambda params: loss_on(task, learner, params, key_set, size))(params))
-    return np.array([own, excess + noise**2 + spread(setting, keys, noise), excess])
+    return np.array([own, excess + noise**2 + spread(setting, instances), excess])
 
 
 def loss_on(task: Task, learner: Learner, params: Params, key: Key, size: int) -> Float[Array, ""]:
@@ -73,11 +73,10 @@ def loss_on(task: Task, learner: Learner, params: Params, key: Key, size: int) -
     return jax.lax.map(one, jnp.arange(size), batch_size=CHUNK).mean()
 
 
-def spread(setting: Setting, keys: Array, noise: float) -> float:
+def spread(setting: Setting, instances: Instance) -> float:
     """The mean of sum_k pi_k |b_k - bbar|^2 on these prompts: with the noise, the oracle's loss."""
 
-    def one(key: Key) -> Float[Array, ""]:
-        components = setting.draw(key, noise)[0].solution
+    def one(components: Float[Array, "K d"]) -> Float[Array, ""]:
         return setting.weights @ jnp.sum((components - oracle(components, setting.weights)[None]) ** 2, axis=1)
 
-    return float(jax.jit(jax.vmap(one))(keys).mean())
+    return float(jax.vmap(one)(instances.solution).mean())
