@@ -95,11 +95,12 @@ def error_bound(
 
     From step to step the map of damped Newton stretches by at most 4 v / (1 + v), v = lambda / (2 sqrt(mu)), in the norm of
     the Hessian; l is that at the largest v, times sqrt((mu + 1/4) / mu) for the norms. Where l is above one, as for small mu,
-    many steps are bounded crudely: by no more than twice the reach, which holds as well. growth: sqrt(n / least), or 1.
+    many steps are bounded crudely: by no more than twice the reach, which holds as well, and says nothing; `floor_bound` is for
+    them. growth: sqrt(n / least), or 1.
     """
     reach, slope, last = ranges(penalty, radius)
-    cell, side, fall = 2.0 * reach / cells.sigmoid, 1.25 / cells.square, (1.0 - last) / cells.step
-    of_gradient = cell**2 / (48.0 * 3.0**0.5)
+    side, fall = 1.25 / cells.square, (1.0 - last) / cells.step
+    cell, of_gradient = _of_sigmoid(penalty, cells, radius)
     of_hessian = cell**2 / 64.0 + growth * d**0.5 * side**2 / 16.0
     left = penalty - of_hessian
     unsolved = (1.0 / (8.0 * penalty + 1.0) + first_inverse(penalty) * of_hessian) ** (2**inner_steps)
@@ -110,6 +111,23 @@ def error_bound(
     stretch = 4.0 * largest / (1.0 + largest) * jnp.sqrt((penalty + CURVATURE) / penalty)
     bound = once * sum(stretch**t for t in range(steps))
     return jnp.where(left > 0.0, jnp.minimum(bound, 2.0 * reach), 2.0 * reach)
+
+
+def floor_bound(penalty: ScalarLike, cells: Cells, radius: float = 0.0) -> ScalarLike:
+    """How far from the minimiser w* of the loss the block can come to rest: |w - w*| <= e_g / mu, e_g = D^2 / (48 sqrt 3).
+
+    A step moves w by -eta V g~, with eta > 0, V invertible, and g~ the gradient with sigma interpolated. So it rests where
+    g~(w) = 0. The interpolant increases as sigma does, so g~ is the gradient of a function that is strongly convex with mu, and
+    |w - w*| <= |g~(w*)| / mu; but g(w*) = 0, and |g~ - g| <= e_g where |x_i| <= 1. No other curve and no number of steps counts.
+    """
+    _, of_gradient = _of_sigmoid(penalty, cells, radius)
+    return of_gradient / penalty
+
+
+def _of_sigmoid(penalty: ScalarLike, cells: Cells, radius: float) -> tuple[ScalarLike, ScalarLike]:
+    """D, how wide a cell of the sigmoid is, and D^2 / (48 sqrt 3), by how much its interpolant is off at most."""
+    cell = 2.0 * ranges(penalty, radius).reach / cells.sigmoid
+    return cell, cell**2 / (48.0 * 3.0**0.5)
 
 
 def _construction(

@@ -44,14 +44,11 @@ def cases_of(config: Config) -> dict[str, dict[str, Case]]:
         "moving": ("GD++, no memory", "GD++, Hadamard, of the past"),
     }
     rotated = {title: network(config, "rotated", form) for title, form in FORMS.items()}
-    few = {
-        title: rotated[title]._replace(prompts=FEW, sound=None) for title in ("scalar, momentum", "scalar, momentum, 5 heads")
-    }
-    one, several = few.values()
+    one, several = (rotated[title]._replace(prompts=FEW) for title in ("scalar, momentum", "scalar, momentum, 5 heads"))
     return {panel: {title: rotated[title] for title in titles} for panel, titles in shown.items()} | {
         "2b": {title: network(config, "isotropic", FORMS[title]) for title in ("no memory", "Hadamard")},
         "few": {
-            "1 prompt": one._replace(prompts=1),
+            "1 prompt": one._replace(prompts=1, sound=None),
             f"{FEW} prompts": one,
             f"{FEW} prompts, 5 heads": several._replace(steps=min(config.own_steps, 200)),
         },
