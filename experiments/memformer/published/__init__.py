@@ -2,7 +2,8 @@
 
 Claim. A loss on the prompts that were trained on flatters, and momentum whose two numbers are tuned is near the best scalar
 coefficients without any training. Trained on fresh prompts, layers without memory are level with the others where inputs are
-isotropic; at condition 16 they are not, although weights without memory are known that reach what momentum can.
+isotropic; at condition 16 they are not yet after these steps, which is a matter of how they are trained: with scores that are a
+number times a matrix, as in `memformer`, the same layers come near.
 Source. Dutta and Sra 2024 (arXiv:2410.07263): text of the first versions, figures and code of the last. Limits are this
 library's.
 How. As `memformer`: d = 5, n = 20, log of the mean squared error at a query, of five seeds together. As published: Adam at
