@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from jaxl2o.checks import InputError
 from jaxl2o.constructions.construction import gap
 from jaxl2o.constructions.logistic import damped_newton as transformer
-from jaxl2o.constructions.logistic import damped_newton_of_any_length, error_bound
+from jaxl2o.constructions.logistic import damped_newton_of_any_length, error_bound, floor_bound
 from jaxl2o.constructions.logistic_block import Cells
 from jaxl2o.constructions.piecewise import interpolant, square
 from jaxl2o.models import presets
@@ -242,8 +242,8 @@ def test_the_papers_counts():
 
 
 @cache
-def errors():
-    """max |w_t of the Transformer - w_t of damped Newton| for every width and step: all widths padded to the largest."""
+def iterates():
+    """w_t of the Transformer for every width, prompt and step: all widths padded to the largest."""
 
     @jax.jit
     def run(params, prompts):
@@ -256,9 +256,13 @@ def errors():
     found = []
     for cells in WIDTHS:
         params = jax.tree.map(padded, params_of(cells), params_of(WIDTHS[-1]))
-        iterates = np.asarray(run(params, prompts()))[:, :: 6 + INNER]
-        found.append(np.abs(iterates - newton_path()[0]).max(axis=(0, 2)))
+        found.append(np.asarray(run(params, prompts()))[:, :: 6 + INNER])
     return np.stack(found)
+
+
+def errors():
+    """max |w_t of the Transformer - w_t of damped Newton| for every width and step."""
+    return np.abs(iterates() - newton_path()[0]).max(axis=(1, 3))
 
 
 def test_the_block_is_damped_newton():
@@ -277,6 +281,17 @@ def test_the_error_falls_fourfold_when_the_widths_double():
     bounds = np.array([float(error_bound(D, PENALTY, 1, INNER, cells)) for cells in WIDTHS])
     assert (errors()[:, 1] <= bounds).all()
     np.testing.assert_allclose(bounds[1:-1] / bounds[2:], 4.0, rtol=0.1)
+
+
+def test_the_block_rests_near_the_minimiser():
+    """Where twelve steps have come to rest is within the floor's bound, at every width, and not far below it."""
+    rested, minimiser = iterates()[:, :, -2:], newton_path()[0][:, -2:]
+    assert np.abs(np.diff(minimiser, axis=1)).max() < 1e-12
+    assert np.abs(np.diff(rested, axis=2)).max() < 1e-10
+    distances = np.linalg.norm(rested - minimiser, axis=3).max(axis=(1, 2))
+    bounds = np.array([float(floor_bound(PENALTY, cells)) for cells in WIDTHS])
+    assert (distances <= bounds).all()
+    assert (distances >= 0.02 * bounds).all()
 
 
 def test_one_set_of_parameters_serves_every_length():

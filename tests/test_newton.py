@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.newton.claims import ROWS
 from jaxl2o.checks import InputError
 from jaxl2o.constructions.construction import gap
 from jaxl2o.constructions.newton import (
@@ -263,3 +264,14 @@ def test_the_bound_on_the_largest_eigenvalue(n, d, failure):
     assert np.mean(largest > largest_eigenvalue(n, d, failure)) <= failure
     assert 1.0 < largest_eigenvalue(10**9, d, failure) < 1.001 < largest_eigenvalue(2 * n, d, failure)
     assert largest_eigenvalue(2 * n, d, failure) < largest_eigenvalue(n, d, failure)
+
+
+def test_the_expected_rows_are_means_over_spectra():
+    """E sum_i (1 - a l_i^2)^(2 p^t) / d, l the eigenvalues of X'X, X 50 x 10, is what `newton/orders-condition-1` expects."""
+    x = np.random.default_rng(3).normal(size=(20_000, 50, 10))
+    squares = np.linalg.eigvalsh(np.swapaxes(x, 1, 2) @ x) ** 2
+    left = 1.0 - squares / (squares[:, :1] + squares[:, -1:])
+    for order, (row, known) in ROWS.items():
+        errors = np.stack([np.mean(left ** (2 * order**t), axis=1) for t in range(len(row))])
+        spread = np.hypot(errors.std(axis=1, ddof=1) / np.sqrt(len(x)), known)
+        assert (np.abs(errors.mean(axis=1) - row) <= 4.0 * spread).all()

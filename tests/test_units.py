@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxl2o.constructions.piecewise import exponential, hyperbolic_tangent, interpolant, reciprocal
-from jaxl2o.constructions.units import bend, beside, cleared, linear, products, reading, rectified, squares, writing
+from jaxl2o.constructions.units import bend, beside, cleared, linear, products, reading, rectified, sharing, squares, writing
 from jaxl2o.models.layout import Layout
 
 SEEDS = st.integers(0, 2**31 - 1)
@@ -29,11 +29,12 @@ def test_units_add_linear_maps_curves_squares_and_products(seed):
     z = np.concatenate([a, b, np.ones((20, 1)), rng.normal(size=(20, 2))], axis=1)
     first, second, out = reading(AT, a=eye), reading(AT, b=eye), writing(AT, out=eye)
     knots, values = np.cumsum(rng.uniform(0.1, 1.0, 6)) - 2.0, rng.normal(size=6)
-    curve = interpolant(jnp.asarray(knots), jnp.asarray(values))
+    curve, other = (interpolant(jnp.asarray(knots), jnp.asarray(heights)) for heights in (values, values**2))
     exact = {
         "linear": (linear(first, out), a),
         "rectified": (rectified(reading(AT, a=eye, one=jnp.ones((1, 2))), out), np.maximum(a + 1.0, 0.0)),
         "curve": (bend(AT, curve, first, out), np.interp(a, knots, values)),
+        "shared": (sharing(bend(AT, curve, first, out), bend(AT, other, first, out)), np.interp(a, knots, values + values**2)),
         "both": (beside(linear(first, out), linear(second, out)), a + b),
         "cleared": (cleared(AT, "out"), -z[:, -2:]),
     }

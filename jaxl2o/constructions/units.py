@@ -36,6 +36,11 @@ def beside(*parts: Mlp) -> Mlp:
     return rectified(up, jnp.concatenate([part.down.dense for part in parts]))
 
 
+def sharing(first: Mlp, second: Mlp) -> Mlp:
+    """What both add whose units read the same, as curves with the same knots of one number: the units of one write for both."""
+    return rectified(first.up.dense, first.down.dense + second.down.dense)
+
+
 def linear(read: Float[Array, "D k"], write: Float[Array, "k D"]) -> Mlp:
     """z read write, by 2k units: u = relu(u) - relu(-u)."""
     return rectified(jnp.concatenate([read, -read], axis=1), jnp.concatenate([write, -write]))
