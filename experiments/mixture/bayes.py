@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.mixture.config import BAYES, CHAINS, Config
-from experiments.mixture.measuring import kept, summary
+from experiments.mixture.measuring import kept, summaries, summary
 from experiments.mixture.methods import METHODS, Setting, measured
 from jaxl2o.limits.bayes_mixture import gaussian_components
 from jaxl2o.tasks.mixture import gaussian, oracle
@@ -41,11 +41,12 @@ def of_length(config: Config, n: int) -> Results:
         keys = jax.random.split(jax.random.fold_in(key, ratio), config.bayes_prompts)
         own = jax.random.split(jax.random.fold_in(jax.random.fold_in(jax.random.key(CHAINS), n), ratio), config.bayes_prompts)
         excess, error, chains, calibration = np.asarray(posterior(1.0 / ratio, keys, own), dtype=float)
-        found[f"bayes/{ratio}/{n}"] = np.stack([summary(values) for values in (*(errors[name] for name in METHODS), excess)])
-        found[f"bayes/{ratio}/{n}/over"] = np.stack([summary(errors[name] - excess) for name in METHODS])
-        found[f"bayes/{ratio}/{n}/error"] = summary(error)
-        found[f"bayes/{ratio}/{n}/chains"] = summary(chains)
-        found[f"bayes/{ratio}/{n}/calibration"] = summary(calibration)
+        cell = f"bayes/{ratio}/{n}"
+        found[cell], found[f"{cell}/covariance"] = summaries([*(errors[name] for name in METHODS), excess])
+        found[f"{cell}/over"] = np.stack([summary(errors[name] - excess) for name in METHODS])
+        found[f"{cell}/error"] = summary(error)
+        found[f"{cell}/chains"] = summary(chains)
+        found[f"{cell}/calibration"] = summary(calibration)
     return found
 
 

@@ -42,7 +42,7 @@ class Config:
     slope_lengths: tuple[int, ...] = (128, 256, 512, 1024, 2048, 4096, 8192)  # examples of the slopes
     slope_ratios: tuple[float, ...] = (0.2, 0.5, 1.0, 5.0, 10.0)
     slope_repeats: int = 200
-    slope_steps: int = 2000  # of EM, at most
+    slope_steps: int = 5000  # of EM, at most
     network_lengths: tuple[int, ...] = (128, 512, 2048)  # examples, where the Transformer stands on the same axes
     network_ratios: tuple[float, ...] = (1.0, 5.0)
     network_repeats: int = 4

@@ -32,6 +32,8 @@ LINES = {
     "Bayes": (COLOURS["ink"], "-", "posterior mean"),
 }
 SHADES = ("trained", "accent", "limit", "sky", "solver")
+# of tables -> colour
+MODELS = {"mixture": "solver", "Transformer": "transformer", "class known": "classical"}
 LEAST = 1e-17  # of what is drawn: double precision ends there
 
 
@@ -61,6 +63,13 @@ def ticks(axes: Axes, values: np.ndarray) -> None:
     axes.set_xscale("log")
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def names_above(axes: Axes) -> None:
+    """A legend over the lines of a logarithmic axis of y, which is made longer for it."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(top=high * (high / low) ** 0.35)
+    axes.legend(fontsize=7, ncols=2, loc="upper center")
 
 
 def by_width(axes: Axes, results: Results) -> None:
@@ -153,18 +162,17 @@ def lines_of(axes: Axes, lengths: np.ndarray, rows: np.ndarray, methods: tuple[s
             )
             axes.plot(lengths, median, "o", color=colour, markersize=2.5)
     axes.set(xlabel="examples (dots: medians)", ylabel="excess over the oracle", yscale="log")
-    low, high = axes.get_ylim()
-    axes.set_ylim(top=high * (high / low) ** 0.35)  # room for the names
     ticks(axes, lengths)
-    axes.legend(fontsize=7, ncols=2, loc="upper center")
+    names_above(axes)
 
 
 def by_rate(axes: Axes, results: Results) -> None:
-    """EM's mean error by the number of examples at every noise; the Transformer's on few prompts, and EM's on the same ones."""
+    """EM's mean error and its interval at every noise; the Transformer's on few prompts, and EM's on the same ones."""
     lengths = results["slopes/lengths"]
     for shade, ratio in zip(SHADES, results["slopes/ratios"], strict=False):
         errors = results[f"slopes/{ratio:g}/errors"]
-        axes.plot(lengths, errors.mean(axis=1), "-", color=COLOURS[shade], label=f"|b| / sigma = {ratio:g}")
+        half = 1.96 * errors.std(axis=1, ddof=1) / errors.shape[1] ** 0.5
+        axes.errorbar(lengths, errors.mean(axis=1), half, color=COLOURS[shade], label=f"|b| / sigma = {ratio:g}", capsize=2)
         keys = [name for name in results if name.startswith(f"slopes/network/{ratio:g}/") and name.endswith("/errors")]
         for name in keys:
             n, own = int(name.split("/")[3]), results[name]
@@ -177,9 +185,9 @@ def by_rate(axes: Axes, results: Results) -> None:
         axes.plot(lengths, line, style, color=COLOURS["ink"], linewidth=0.9, label=f"slope {-power:g}")
     axes.plot([], [], "D", color=COLOURS["transformer"], markersize=5, label="Transformer, few prompts")
     axes.plot([], [], "x", color=COLOURS["ink"], markersize=4, label="EM on the same ones")
-    axes.set(title="EM from a good start, d = 8", xlabel="examples", ylabel="mean |b - b*|", yscale="log")
+    axes.set(title="EM from a good start, d = 8", xlabel="examples", ylabel="mean |b - b*|, and its interval", yscale="log")
     ticks(axes, lengths)
-    axes.legend(fontsize=7)
+    names_above(axes)
 
 
 def by_steps(axes: Axes, results: Results) -> None:
@@ -191,7 +199,7 @@ def by_steps(axes: Axes, results: Results) -> None:
         axes.fill_between(lengths, low, high, color=COLOURS[shade], alpha=0.12, linewidth=0)
     axes.set(title="Its steps to convergence", xlabel="examples", ylabel="mean steps, and 5 to 95 % of prompts", yscale="log")
     ticks(axes, lengths)
-    axes.legend()
+    names_above(axes)
 
 
 def by_row(axes: Axes, results: Results, name: str) -> None:
@@ -216,17 +224,21 @@ def by_row(axes: Axes, results: Results, name: str) -> None:
 
 
 def by_likelihood(axes: Axes, results: Results) -> None:
-    """Held-out log-likelihood over that of one regression, for every split: components hidden, and known."""
+    """Held-out log-likelihood over that of one regression, for every split: components hidden, by EM and by the Transformer,
+    which is tried on the first splits, and known.
+    """
     names = [name.split("/")[1] for name in results if name.endswith("/likelihood/mixture")]
     ticks_at = []
     for place, name in enumerate(names):
         one = results[f"tables/{name}/likelihood/one regression"]
-        for shift, (model, colour) in enumerate((("mixture", "trained"), ("class known", "classical"))):
-            gain = results[f"tables/{name}/likelihood/{model}"] - one
-            spread = np.linspace(-0.12, 0.12, len(gain)) if len(gain) > 1 else np.zeros(1)
-            at = place + 0.4 * shift - 0.2
+        for shift, (model, colour) in enumerate(MODELS.items()):
+            values = results[f"tables/{name}/likelihood/{model}"]
+            gain = values - one[: len(values)]
+            spread = np.linspace(-0.08, 0.08, len(gain)) if len(gain) > 1 else np.zeros(1)
+            at = place + 0.27 * (shift - 1)
             axes.plot(at + spread, gain, "o", color=COLOURS[colour], alpha=0.5)
-            axes.plot([at - 0.15, at + 0.15], [gain.mean()] * 2, color=COLOURS[colour], label=model if place == 0 else None)
+            label = model.replace("mixture", "EM") if place == 0 else None
+            axes.plot([at - 0.1, at + 0.1], [gain.mean()] * 2, color=COLOURS[colour], label=label)
         right = 100.0 * results[f"tables/{name}/right/mixture"].mean()
         ticks_at.append(
             f"{name}\n{right:.0f} % told right\n({100.0 * results[f'tables/{name}/right/majority'].mean():.0f} % majority)"

@@ -5,13 +5,13 @@ import numpy as np
 
 from experiments.common import Results, Run
 from experiments.mixture.config import ROWS, Config
-from experiments.mixture.measuring import kept, summary
+from experiments.mixture.measuring import kept, summaries
 from experiments.mixture.methods import METHODS, Setting, measured
 from jaxl2o.tasks.mixture import unit_norm
 
 
 def rows(config: Config, run: Run) -> Results:
-    """For every number of components, ratio and length: summaries of all methods' excess, and what attention's should be."""
+    """For every number of components, ratio and length: all methods' excess, and what attention's should be."""
     results: Results = {"rows/lengths": np.array(config.lengths), "rows/repeats": np.array(config.repeats)}
     for count in config.counts:
         for n in config.lengths:
@@ -26,6 +26,7 @@ def of_length(config: Config, count: int, n: int) -> Results:
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(ROWS), count), n)
     found: Results = {}
     for ratio, errors in measured(setting, config.ratios, key, config.repeats).items():
-        found[f"rows/{count}/{ratio}/{n}"] = np.stack([summary(errors[name]) for name in METHODS])
-        found[f"rows/{count}/{ratio}/{n}/closed"] = np.array(setting.closed(1.0 / ratio))
+        cell = f"rows/{count}/{ratio}/{n}"
+        found[cell], found[f"{cell}/covariance"] = summaries([errors[name] for name in METHODS])
+        found[f"{cell}/closed"] = np.array(setting.closed(1.0 / ratio))
     return found

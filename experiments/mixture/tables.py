@@ -57,7 +57,11 @@ class Split(NamedTuple):
 
 
 def tables(config: Config, run: Run) -> Results:
-    """Of every split: held-out log-likelihoods, how well components tell the class, and the Transformer against EM."""
+    """Of every split: held-out log-likelihoods, how well components tell the class, and the Transformer against EM.
+
+    `gap` is its largest distance from gradient EM in any step; `off` and `shares` are those of its last components, and of the
+    responsibilities that they give to held-out rows, from where EM ended.
+    """
     results: Results = {}
     for place, name in enumerate(TABLES):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(SPLITS), place), config.splits)
@@ -95,7 +99,11 @@ def of_splits(name: str, keys: Array, networks: int) -> Results:
         }
         found = {f"likelihood/{name}": jax.vmap(likelihood)(model, splits.held) for name, model in models.items()}
         found |= {f"right/{name}": jax.vmap(right)(models[name], splits) for name in ("mixture", "class known")}
-        found["right/Transformer"] = jax.vmap(right)(own._replace(components=jnp.asarray(ends)), few)
+        network = own._replace(components=jnp.asarray(ends))
+        found |= {"likelihood/Transformer": jax.vmap(likelihood)(network, few.held)}
+        found |= {"right/Transformer": jax.vmap(right)(network, few)}
+        shares = [jax.vmap(responsibilities)(model.components, few.held, own.weights, own.noise) for model in (network, own)]
+        found["shares"] = jnp.abs(shares[0] - shares[1]).max(axis=(1, 2))
         found["right/majority"] = jnp.maximum(splits.group_held.mean(axis=1), 1.0 - splits.group_held.mean(axis=1))
         found |= {"gap": gaps, "off": np.abs(ends - np.asarray(own.components)).max(axis=(1, 2))}
         first = jax.tree.map(lambda leaf: leaf[0], (splits, mixtures, models["one regression"]))

@@ -28,25 +28,29 @@ def shapes(config: Config, run: Run, results: Results) -> None:
     main = main_shape(config)
     results["shapes/widths"], results["shapes/depths"] = np.array(config.widths), np.array(config.depths)
     results["shapes/main"], results["shapes/lengths"] = np.array(main[:2]), np.array(config.lengths)
+    results["shapes/ratio"] = np.array(config.ratio)
     wide = [main._replace(width=width) for width in config.widths]
     deep = [main._replace(depth=depth) for depth in config.depths]
+    settings = {n: setting_of(config, law(config, COUNT), COUNT, n) for n in config.lengths}
+    prompts = {n: drawn(config, setting, config.test)[0] for n, setting in settings.items()}
     for shape in dict.fromkeys((main, main._replace(attention="softmax"), *wide, *deep)):
         network = at_one_ratio(config, run, shape, COUNT)
         with run.stage(f"{shape.title}, tested"):
             for n in config.lengths:
-                results[f"shapes/{shape.title}/{n}"] = tested(config, network, COUNT, n)
+                results[f"shapes/{shape.title}/{n}"] = tested(network, settings[n], prompts[n])
 
 
 def counts(config: Config, run: Run, results: Results) -> None:
     """The excess by length for more components, with a network for each number of them, and of two other methods."""
     results["counts/counts"], results["counts/lengths"] = np.array(config.counts), np.array(config.lengths)
+    results["counts/ratio"] = np.array(config.ratio)
     for count in config.counts:
         network = at_one_ratio(config, run, main_shape(config), count)
         with run.stage(f"{count} components, tested"):
             for n in config.lengths:
-                results[f"counts/{count}/{n}/transformer"] = tested(config, network, count, n)
                 setting = setting_of(config, law(config, count), count, n)
-                instances, own = drawn(config, setting)
+                instances, own = drawn(config, setting, config.test)
+                results[f"counts/{count}/{n}/transformer"] = tested(network, setting, instances)
                 for name, method in classical(setting, BESIDE).items():
                     results[f"counts/{count}/{n}/{name}"] = by_seed(method(1.0 / config.ratio, instances, own))
 
@@ -56,12 +60,11 @@ def at_one_ratio(config: Config, run: Run, shape: Shape, count: int) -> Trained:
     return trained(config, run, shape, count, (config.ratio,), config.shape_steps, TRAINING[0])
 
 
-def tested(config: Config, network: Trained, count: int, n: int) -> np.ndarray:
+def tested(network: Trained, setting: Setting, instances: Instance) -> np.ndarray:
     """Its excess on every test prompt, (seeds, prompts)."""
-    setting = setting_of(config, law(config, count), count, n)
-    return by_seed(excess_of(setting, network.learner)(network.params, drawn(config, setting)[0]))
+    return by_seed(excess_of(setting, network.learner)(network.params, instances))
 
 
-def drawn(config: Config, setting: Setting) -> tuple[Instance, Array]:
-    """The test prompts at that ratio, and the keys of what methods draw on them."""
-    return chunked(setting.draw)(1.0 / config.ratio, keys_of(TEST, config.ratio, setting.n, config.test))
+def drawn(config: Config, setting: Setting, each: int) -> tuple[Instance, Array]:
+    """So many prompts of each test seed at that ratio, and the keys of what methods draw on them."""
+    return chunked(setting.draw)(1.0 / config.ratio, keys_of(TEST, config.ratio, setting.n, each))

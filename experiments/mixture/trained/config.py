@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from experiments.mixture.methods import CHUNK
 from jaxl2o.checks import require
 
 # of trainings; of the draws by which the claims' cell is chosen; of test prompts; of chains; of the components that are given
@@ -28,21 +29,22 @@ class Config:
     test: int = 200  # prompts of each of five test seeds
     validation: int = 500  # prompts by which the claims' cell is chosen
     em_steps: int = 50  # of EM
-    starts: int = 8  # that EM tries
+    starts: int = 32  # that EM tries
     trial_steps: int = 20  # of EM for every try
     bayes: int = 40  # prompts of each test seed, for the posterior mean
     chains: int = 32  # of Gibbs
-    annealing: int = 150  # sweeps of annealing
+    annealing: int = 300  # sweeps of annealing
     sweeps: int = 30  # sweeps afterwards
     ratio: int = 5  # of signal to noise, of the parts that follow
-    shape_steps: tuple[int, int] = (3000, 600)  # of both stages of a training
+    shape_steps: tuple[int, int] = (2000, 400)  # of both stages of a training
     widths: tuple[int, ...] = (32, 64, 128)
     depths: tuple[int, ...] = (1, 2, 4)
     counts: tuple[int, ...] = (2, 3, 5)  # components
-    sizes: tuple[int, ...] = (64, 256, 1024, 4096)  # of training sets, in prompts of one label
+    sizes: tuple[int, ...] = (64, 512, 4096)  # of training sets, in prompts of one label
     set_depths: tuple[int, ...] = (2, 4)  # layers there
     set_seeds: int = 3  # trainings there
     set_steps: int = 1000  # of each of them
+    set_test: int = 800  # fresh prompts of each of five test seeds there
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -58,6 +60,12 @@ class Config:
             self.d < min(self.lengths) <= self.short <= max(self.lengths),
             f"lengths are {self.lengths} with short {self.short} and d {self.d}; least squares needs more examples than "
             "features, and the first stage ends between the shortest and the longest prompt.",
+        )
+        # what is left of the last chunk would be solved beside the others, and such solves can wait for each other for ever
+        require(
+            self.test % 10 == self.set_test % 10 == self.validation % CHUNK == self.bayes % 2 == 0,
+            f"test is {self.test}, set_test {self.set_test}, validation {self.validation} and bayes {self.bayes}; prompts are "
+            f"answered in chunks, so they must be multiples of 10, 10, {CHUNK} and 2.",
         )
         require(2 <= self.bayes <= self.test, f"bayes is {self.bayes}; its prompts are at least 2 of the {self.test} tested.")
         for width in (self.width, *self.widths):

@@ -13,7 +13,7 @@ from experiments.common import Results
 from experiments.figures import COLOURS, Draw, panels_of
 from experiments.mixture.figure import LINES as SHARED
 from experiments.mixture.figure import ticks
-from experiments.mixture.trained.claims import chosen, gaps, grid, level, slopes
+from experiments.mixture.trained.claims import chosen, gaps, grid, level, slope
 from experiments.mixture.trained.fresh import BASELINES
 from experiments.mixture.trained.sets import LAWS
 
@@ -118,14 +118,14 @@ def by_width(axes: Axes, results: Results) -> None:
     width, depth = results["shapes/main"]
     titles = {f"relu, width {other}, {depth} layers": f"ReLU attention, width {other}" for other in results["shapes/widths"]}
     titles[f"softmax, width {width}, {depth} layers"] = f"softmax attention, width {width}"
-    compared(axes, results, titles, f"Attention and width: {layers(depth)}, one SNR")
+    compared(axes, results, titles, f"Attention, width: {layers(depth)}, SNR {results['shapes/ratio']}, one training")
 
 
 def by_depth(axes: Axes, results: Results) -> None:
     """Networks of other depths."""
     width, _ = results["shapes/main"]
     titles = {f"relu, width {width}, {depth} layers": layers(depth) for depth in results["shapes/depths"]}
-    compared(axes, results, titles, f"Layers: width {width}, the same SNR")
+    compared(axes, results, titles, f"Layers: width {width}, SNR {results['shapes/ratio']}, one training")
 
 
 def layers(depth: int) -> str:
@@ -142,27 +142,28 @@ def by_count(axes: Axes, results: Results) -> None:
             drawn(axes, at, rows, style, COLOURS[colour], f"{count} components" if name == "transformer" else None)
     axes.plot([], [], "--", color=COLOURS["ink"], label="ridge")
     axes.plot([], [], ":", color=COLOURS["ink"], label="EM, best of several")
-    labelled(axes, at, "More components, the same SNR")
+    labelled(axes, at, f"Components: SNR {results['counts/ratio']}, one training")
     axes.legend()
 
 
 def kinds(results: Results) -> list[tuple[str, int, str]]:
     """Of the training sets: law, depth and colour."""
-    cases = [(law, int(depth)) for law in LAWS for depth in results["sets/depths"] if f"sets/{law}/{depth}" in results]
+    depths = [int(depth) for depth in results.get("sets/depths", ())]
+    cases = [(law, depth) for law in LAWS for depth in depths if f"sets/{law}/{depth}/own" in results]
     return [(*case, COLOURS[colour]) for case, colour in zip(cases, SHADES, strict=False)]
 
 
 def by_loss(axes: Axes, results: Results) -> None:
-    """The loss on fresh prompts and that on the training set, less the oracle's on fresh prompts."""
+    """The loss above the oracle's, on fresh prompts and on the training set."""
     sizes = results["sets/sizes"]
     for law, depth, colour in kinds(results):
-        rows = results[f"sets/{law}/{depth}"].mean(axis=0)
-        axes.plot(sizes, rows[:, 1], "o-", color=colour, label=f"{layers(depth)}, components {law}")
-        axes.plot(sizes, rows[:, 0], "o:", color=colour)
-        axes.plot(sizes, rows[:, 1] - rows[:, 2], "-", color=colour, linewidth=0.8, alpha=0.6)
-    axes.plot([], [], "-", color=COLOURS["ink"], label="on fresh prompts; thin: the oracle's")
+        own, fresh = results[f"sets/{law}/{depth}/own"], results[f"sets/{law}/{depth}/fresh"]
+        axes.plot(sizes, fresh.mean(axis=(0, 2)), "o-", color=colour, label=f"{layers(depth)}, components {law}")
+        axes.plot(sizes, own.mean(axis=0), "o:", color=colour)
+    axes.axhline(0.0, color=COLOURS["classical"], linewidth=0.8)
+    axes.plot([], [], "-", color=COLOURS["ink"], label="on fresh prompts")
     axes.plot([], [], ":", color=COLOURS["ink"], label="on the training set")
-    axes.set(title="Training on B fixed prompts", xlabel="B", ylabel="squared error on noisy labels", yscale="log")
+    axes.set(title="Training on B fixed prompts of one label", xlabel="B", ylabel="squared error above the oracle's")
     ticks(axes, sizes)
     axes.legend()
 
@@ -171,12 +172,12 @@ def by_gap(axes: Axes, results: Results) -> None:
     """Their difference, and its slope."""
     sizes = results["sets/sizes"]
     for law, depth, colour in kinds(results):
-        found, slope = gaps(results, law, depth), float(np.mean(slopes(results, law, depth)))
-        text = f", slope {slope:.2f}" if np.isfinite(slope) else ""
+        found, fitted = gaps(results, law, depth).mean(axis=1), slope(results, law, depth).value
+        text = f", slope {fitted:.2f}" if np.isfinite(fitted) else ""
         axes.plot(sizes, found.mean(axis=0), "o-", color=colour, label=f"{layers(depth)}, components {law}{text}")
         axes.fill_between(sizes, np.maximum(found.min(axis=0), LEAST), found.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     (law, depth, _), *_ = kinds(results)
-    guide = gaps(results, law, depth).mean(axis=0)[0] * (sizes[0] / sizes) ** 0.5
+    guide = gaps(results, law, depth).mean(axis=(0, 1))[0] * (sizes[0] / sizes) ** 0.5
     axes.plot(sizes, guide, "--", color=COLOURS["ink"], linewidth=0.8, label="1 / sqrt(B)")
     axes.set(title="Generalisation gap; bands: all trainings", xlabel="B", ylabel="loss on fresh prompts - on the set")
     axes.set_yscale("log")
@@ -194,8 +195,8 @@ def table(results: Results) -> Table:
             shown.add_row(f"SNR {ratio}, {LINES[name][2]}", means, medians)
         chains = [np.median(results[f"map/{ratio}/{n}/chains"]) for n in results["map/lengths"]]
         shown.add_row(f"SNR {ratio}, effective chains", "", "  ".join(f"{value:.1f}" for value in chains))
-    for name, values in results.items():
-        if name.startswith("sets/") and values.ndim == 3:
-            text = ("  ".join(f"{value:.3g}" for value in values.mean(axis=0)[:, part]) for part in (2, 0))
-            shown.add_row(f"{name}: excess, and training loss, by B", *text)
+    for law, depth, _ in kinds(results):
+        own, fresh = results[f"sets/{law}/{depth}/own"], results[f"sets/{law}/{depth}/fresh"]
+        text = ("  ".join(f"{value:.3g}" for value in means) for means in (fresh.mean(axis=(0, 2)), own.mean(axis=0)))
+        shown.add_row(f"components {law}, {layers(depth)}: fresh and own loss, by B", *text)
     return shown

@@ -63,7 +63,7 @@ def of_length(config: Config, n: int, networks: list[Trained]) -> Results:
         found[f"closed/{ratio}/{n}"] = np.array(setting.closed(noise))
         chains = keys_of((CHAINS,), ratio, n, len(few))
         best = posterior(noise, jax.tree.map(lambda leaf: leaf[few], instances), chains)
-        found[f"{key}/Bayes"], found[f"{key}/chains"] = (by_seed(values) for values in best)
+        found |= {f"{key}/{name}": by_seed(each) for name, each in zip(("Bayes", "chains", "sampling"), best, strict=True)}
     return found
 
 
@@ -81,14 +81,14 @@ def classical(setting: Setting, names: tuple[str, ...]) -> dict[str, Method]:
     return {name: method(name) for name in names}
 
 
-def posteriors(setting: Setting, config: Config, noise: ScalarLike, instances: Instance, keys: Array) -> Float[Array, "2 k"]:
-    """The excess of Bayes' estimate, and the effective number of its chains; the keys draw the chains."""
+def posteriors(setting: Setting, config: Config, noise: ScalarLike, instances: Instance, keys: Array) -> Float[Array, "3 k"]:
+    """The excess of Bayes' estimate, its effective chains, and about how much of the excess is their error; keys draw them."""
     deviation = config.d**-0.5
     estimate = gaussian_components(setting.weights, deviation, noise, config.chains, config.annealing, config.sweeps)
 
-    def one(both: tuple[Instance, Key]) -> Float[Array, "2"]:
+    def one(both: tuple[Instance, Key]) -> Float[Array, "3"]:
         instance, key = both
         found = estimate(key, instance.prompt)
-        return jnp.stack([setting.excess(found.mean, instance), found.chains])
+        return jnp.stack([setting.excess(found.mean, instance), found.chains, jnp.sum(found.error**2)])
 
     return jax.lax.map(one, (instances, keys), batch_size=AT_ONCE).T

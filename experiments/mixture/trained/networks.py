@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from experiments.common import Run
 from experiments.fitting import fit
-from experiments.mixture.methods import Setting
+from experiments.mixture.methods import CHUNK, Setting
 from experiments.mixture.trained.config import TEST, Config
 from jaxl2o.models.attention import Attention
 from jaxl2o.models.learner import transformer_learner
@@ -29,7 +29,6 @@ from jaxl2o.types import Instance, Key, Learner, Params, Task
 RATE = 0.2  # Adam's rate times the width, after the first steps; cosine to zero
 LATER = 3.0  # by what the rate is divided in the second stage
 WARMUP = 100  # steps in which the rate rises, at most
-CHUNK = 50  # prompts that are answered at one time
 
 
 class Shape(NamedTuple):
@@ -105,12 +104,7 @@ def trained(
     for stage, (n, n_steps, rate, key) in enumerate(zip(stages, steps, (RATE, RATE / LATER), keys, strict=True), start=1):
         recipe = recipe_of(learner, task_of(config, n, count, ratios), rate / shape.width, n_steps, config.batch)
         params = fit(run, f"{title}, stage {stage}", recipe, params, n_steps, key)
-    return Trained(learner, on_one_device(params))
-
-
-def on_one_device(params: Params) -> Params:
-    """Where what follows runs once."""
-    return jax.device_put(params, jax.local_devices()[0])
+    return Trained(learner, params)
 
 
 def keys_of(seeds: tuple[int, ...], ratio: int, n: int, each: int) -> Array:

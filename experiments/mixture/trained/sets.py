@@ -1,5 +1,7 @@
 """The part about B prompts that are fixed: the loss on them, the loss on others, and the gap between the two."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,71 +14,69 @@ from experiments.mixture.trained.ablations import drawn
 from experiments.mixture.trained.config import GIVEN, TRAINING, Config
 from experiments.mixture.trained.fresh import COUNT
 from experiments.mixture.trained.networks import (
-    CHUNK,
     RATE,
     Shape,
+    by_seed,
     excess_of,
     law,
     learner_of,
-    on_one_device,
     recipe_of,
     setting_of,
 )
-from jaxl2o.tasks.mixture import given, mixture_per_example, oracle
+from jaxl2o.tasks.mixture import given, mixture_per_example, oracle_labels
 from jaxl2o.tasks.shift import among
 from jaxl2o.types import Instance, Key, Learner, Params, Task
 
 LAWS = ("drawn anew", "given")  # components of every prompt; what is given can be learned by heart
+AT_ONCE = 64  # prompts of a set that are answered at one time
 
 
 def sets(config: Config, run: Run, results: Results) -> None:
-    """(trainings, sizes, 3): the loss on the set, that on fresh prompts, and the excess of the latter over the oracle's.
-
-    Prompts have `short` examples and one noisy label that is asked. Given components are tried at the last depth alone.
-    """
+    """Losses of networks that B prompts have trained; given components are tried at the last depth alone."""
     results["sets/sizes"], results["sets/depths"] = np.array(config.sizes), np.array(config.set_depths)
+    results["sets/steps"] = np.array(config.set_steps)
     anew = law(config, COUNT)
-    laws = {"drawn anew": anew, "given": given(anew(jax.random.key(GIVEN)))}
+    laws = dict(zip(LAWS, (anew, given(anew(jax.random.key(GIVEN)))), strict=True))
     for name, components in laws.items():
         setting = setting_of(config, components, COUNT, config.short)
-        for depth in config.set_depths if name == "drawn anew" else config.set_depths[-1:]:
-            rows = [
-                [of_set(config, run, name, setting, depth, size, seed) for size in config.sizes]
-                for seed in TRAINING[: config.set_seeds]
-            ]
-            results[f"sets/{name}/{depth}"] = np.array(rows)
+        instances, _ = drawn(config, setting, config.set_test)
+        for depth in config.set_depths if components is anew else config.set_depths[-1:]:
+            own, fresh = of_depth(config, run, name, setting, depth, instances)
+            results[f"sets/{name}/{depth}/own"], results[f"sets/{name}/{depth}/fresh"] = own, fresh
 
 
-def of_set(config: Config, run: Run, name: str, setting: Setting, depth: int, size: int, seed: int) -> Float[np.ndarray, "3"]:
-    """Of one training on the first `size` prompts of a seed."""
-    shape, noise = Shape(config.width, depth), 1.0 / config.ratio
-    learner = learner_of(config, shape)
-    task = mixture_per_example(config.short, setting.components, setting.weights, noise)
-    key_start, key_set, key_run = jax.random.split(jax.random.key(seed), 3)
-    first = learner.init(key_start, task.sample(key_start).prompt)
-    recipe = recipe_of(learner, among(task, size, key_set), RATE / config.width, config.set_steps, config.batch)
-    title = f"{size} prompts, components {name}, {depth} layers, seed {seed}"
-    params = on_one_device(fit(run, title, recipe, first, config.set_steps, key_run))
-    instances, _ = drawn(config, setting)
-    excess = float(excess_of(setting, learner)(params, instances).mean())
-    own = float(jax.jit(lambda params: loss_on(task, learner, params, key_set, size))(params))
-    return np.array([own, excess + noise**2 + spread(setting, instances), excess])
+def of_depth(
+    config: Config, run: Run, name: str, setting: Setting, depth: int, instances: Instance
+) -> tuple[Float[np.ndarray, "trainings sizes"], Float[np.ndarray, "trainings sizes seeds"]]:
+    """What the loss is above the oracle's: on the training set, against the same labels, and on the fresh prompts.
+
+    The oracle's mean loss is the same on both, so the difference is the gap of the losses, without most of the labels' noise.
+    A training is on the first B prompts of its seed, which have `short` examples and one noisy label that is asked.
+    """
+    learner = learner_of(config, Shape(config.width, depth))
+    task = mixture_per_example(config.short, setting.components, setting.weights, 1.0 / config.ratio)
+    excess, above = excess_of(setting, learner), jax.jit(partial(above_oracle, task, learner), static_argnums=2)
+
+    def one(size: int, seed: int) -> tuple[float, Float[np.ndarray, " seeds"]]:
+        key_start, key_set, key_run = jax.random.split(jax.random.key(seed), 3)
+        first = learner.init(key_start, task.sample(key_start).prompt)
+        recipe = recipe_of(learner, among(task, size, key_set), RATE / config.width, config.set_steps, config.batch)
+        title = f"{size} prompts, components {name}, {depth} layers, seed {seed}"
+        params = fit(run, title, recipe, first, config.set_steps, key_run)
+        return float(above(params, key_set, size)), by_seed(excess(params, instances)).mean(axis=1)
+
+    found = [[one(size, seed) for size in config.sizes] for seed in TRAINING[: config.set_seeds]]
+    own, fresh = (np.array([[pair[part] for pair in row] for row in found]) for part in (0, 1))
+    return own, fresh
 
 
-def loss_on(task: Task, learner: Learner, params: Params, key: Key, size: int) -> Float[Array, ""]:
-    """The mean squared error on the labels of a training set, by the keys that `among` has."""
+def above_oracle(task: Task, learner: Learner, params: Params, key: Key, size: int) -> Float[Array, ""]:
+    """The mean squared error on the labels of a training set, by the keys that `among` has, minus the oracle's there."""
 
     def one(index: Array) -> Float[Array, ""]:
-        instance = task.sample(jax.random.fold_in(key, index))
-        return jnp.mean((learner.predict(params, instance.prompt)[-1] - instance.y_query) ** 2)
+        own = jax.random.fold_in(key, index)
+        instance, best = task.sample(own), oracle_labels(task).sample(own).y_query
+        answer = learner.predict(params, instance.prompt)[-1]
+        return jnp.mean((answer - instance.y_query) ** 2 - (best - instance.y_query) ** 2)
 
-    return jax.lax.map(one, jnp.arange(size), batch_size=CHUNK).mean()
-
-
-def spread(setting: Setting, instances: Instance) -> float:
-    """The mean of sum_k pi_k |b_k - bbar|^2 on these prompts: with the noise, the oracle's loss."""
-
-    def one(components: Float[Array, "K d"]) -> Float[Array, ""]:
-        return setting.weights @ jnp.sum((components - oracle(components, setting.weights)[None]) ** 2, axis=1)
-
-    return float(jax.vmap(one)(instances.solution).mean())
+    return jax.lax.map(one, jnp.arange(size), batch_size=AT_ONCE).mean()
