@@ -32,7 +32,7 @@ from experiments.memformer.published.protocols import Case, extracted, measure, 
 FEW = 10  # prompts of a small set
 COST = {"smoke": "20 s", "quick": "1 h", "cpu": "6 h"}
 PRESETS = {
-    "smoke": Config(panels=("1a",), depth=1, seeds=1, steps=2, batch=4, test=16, prompts=8, own_steps=2, n=6),
+    "smoke": Config(panels=("2a",), depth=1, seeds=1, steps=2, batch=4, test=16, prompts=8, own_steps=2, n=6),
     "quick": Config(),
     "cpu": Config(steps=20_000, batch=512, test=5_000_000),
 }
