@@ -21,7 +21,13 @@ from experiments.memformer.mixture import (
 )
 from experiments.memformer.published.config import Config
 from experiments.memformer.published.protocols import extracted
+from experiments.memformer.scales import by_gate
+from jaxl2o.constructions.first_order import optimal
 from jaxl2o.evaluation.curves import squared_errors
+from jaxl2o.limits.polynomial import optimal_momentum
+from jaxl2o.models.experts import gated, inverse_variance
+from jaxl2o.models.learner import transformer_learner
+from jaxl2o.solvers.momentum import Steps
 from jaxl2o.tasks.regression import gaussian_mixture, linear_regression
 
 COMPONENTS = pytest.mark.parametrize(("mean", "variance"), list(zip(MEANS, VARIANCES, strict=True)))
@@ -49,6 +55,16 @@ def test_losses_are_those_of_draws(mean, variance):
 def test_one_step_of_a_centred_component():
     """The least loss after one step is E x^2 E w^2 Var(H) / E H^2: for N(0, 1) and n examples 2 / (n + 2)."""
     np.testing.assert_allclose(least(loss_matrix(20, 0.0, 1.0, 1)), [1.0, 2.0 / 22.0], rtol=1e-12)
+
+
+def test_the_gated_method_is_the_gated_transformer():
+    """The solver whose losses are measured answers as the optimal construction does behind the same gate, after every layer."""
+    gate, steps = inverse_variance(5.0), Steps(*map(jnp.asarray, optimal_momentum(20, 5, 4)))
+    construction = optimal(20, jnp.eye(5), 4)
+    layers = transformer_learner(construction.config, gated(construction.encoding, gate)).predict
+    prompt = linear_regression(20, jnp.eye(5)).sample(jax.random.key(3)).prompt
+    prompt = prompt._replace(x=1.7 * prompt.x)
+    np.testing.assert_allclose(by_gate(gate, steps, 4, None, prompt), layers(construction.params, prompt), rtol=1e-10)
 
 
 @pytest.fixture(scope="module")

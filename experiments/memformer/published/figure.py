@@ -89,7 +89,7 @@ SCALES = {
     3.5: (2.82, 1.52, 1.04, 0.79),
 }
 MIXTURE = {"gates": (0.48, 0.56, 0.37, -0.26), "gates and memories": (0.57, -0.39, -0.99, -1.45)}
-LOWEST = -15.0  # of what is drawn: below it a set has been fitted exactly
+LOWEST, HIGHEST = -15.0, 5.0  # of what is drawn: below, a set has been fitted exactly; above, layers diverge
 
 
 def plot(results: Results) -> Figure:
@@ -122,11 +122,11 @@ def by_layer(axes: Axes, results: Results, panel: str) -> None:
         for protocol, style in STYLES.items():
             if f"{row.key}/{protocol}/loss" in results:
                 label = row.title if protocol == "fresh" else None
-                values = np.maximum(log_mean(results, row.key, protocol), LOWEST)
+                values = np.clip(log_mean(results, row.key, protocol), LOWEST, HIGHEST)
                 axes.plot(layers, values, style, color=row.colour, label=label)
                 if protocol == "sound":
-                    band = [level(results, f"{row.key}/sound", step).interval for step in range(depth)]
-                    axes.fill_between(layers, *np.transpose(band), color=row.colour, alpha=0.2, linewidth=0)
+                    ends = np.transpose([level(results, f"{row.key}/sound", step).interval for step in range(depth)])
+                    axes.fill_between(layers, *np.clip(ends, LOWEST, HIGHEST), color=row.colour, alpha=0.2, linewidth=0)
         if row.published:
             axes.plot(range(1, 5), np.maximum(row.published, LOWEST), "o", color=row.colour, markersize=5, fillstyle="none")
     if panel == "accelerated":
@@ -137,7 +137,9 @@ def by_layer(axes: Axes, results: Results, panel: str) -> None:
         axes.plot(layers, np.log(losses.mean(axis=0)), style, color=COLOURS["solver"], linewidth=1.0, label=label)
     best = results["limit/moving"] if panel == "moving" else results[f"limit/{'rotated' if scalar else 'isotropic'}"]
     axes.plot(layers[: len(best)], np.log(best), color=LIMIT, linewidth=4.0, alpha=0.35, zorder=0)
-    note = f", drawn from {LOWEST:.0f} up" if panel in ("few", "extracted") else ""
+    if panel == "extracted":
+        axes.plot(layers, np.log(results[f"limit/{law}, as published"]), ":", color=LIMIT, label="best of 19 examples")
+    note = f", drawn from {LOWEST:.0f} to {HIGHEST:.0f}" if panel in ("few", "extracted", "moving") else ""
     axes.set(title=TITLES[panel] + note, xlabel="layers", ylabel="log of the mean squared error", xlim=(0.9, depth + 0.1))
     axes.set_xticks(layers)
     axes.legend(fontsize=8)
@@ -167,10 +169,11 @@ def by_variance(axes: Axes, results: Results) -> None:
             "one expert, gated by its inputs" if style == "-" else "experts, gates fitted to labels" if style == ":" else None
         )
         axes.plot(variances, middle, style, color=colour, marker=".", label=label)
+        axes.fill_between(variances, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, linewidth=0)
     published = [(variance, SCALES[variance][-1]) for variance in variances if float(variance) in SCALES]
     axes.plot(*zip(*published, strict=True), "o", color=MEMORY, markersize=5, fillstyle="none")
-    axes.set(title="Experts (GD++) at other scales, deepest, median of seeds", xlabel="variance of inputs and of solutions")
-    axes.set(ylabel="log of the mean squared error")
+    axes.set(title="Experts (GD++) at other scales, deepest: median and range of seeds")
+    axes.set(xlabel="variance of inputs and of solutions", ylabel="log of the mean squared error")
     axes.legend(fontsize=8)
 
 
@@ -179,15 +182,18 @@ def of_the_mixture(axes: Axes, results: Results) -> None:
     layers = np.arange(1, len(results["mixture/one for all"]) + 1)
     for name, colour in (("gates", PLAIN), ("gates and memories", MEMORY)):
         for protocol in ("own", "fresh"):
-            values = np.median(np.log(results[f"mixture/{name}/{protocol}"]), axis=0)
+            values = np.log(results[f"mixture/{name}/{protocol}"])
             label = f"{name} fitted to labels" if protocol == "own" else None
-            axes.plot(layers, values, STYLES[protocol], color=colour, label=label)
+            axes.plot(layers, np.median(values, axis=0), STYLES[protocol], color=colour, label=label)
+            axes.fill_between(layers, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, linewidth=0)
         axes.plot(range(1, 5), MIXTURE[name], "o", color=colour, markersize=5, fillstyle="none")
     for name, style in (("one for all", "-"), ("one for each, told which", "-.")):
         axes.plot(layers, np.log(results[f"mixture/{name}"]), style, color=LIMIT, label=f"best scalars, inputs stay: {name}")
     routed = np.log(results["mixture/routed by the inputs"])
     axes.plot(layers, routed, color=COLOURS["sky"], label="the same, routed by the inputs")
-    axes.set(title="Experts of a mixture, d = 1, median of seeds", xlabel="layers", ylabel="log of the mean squared error")
+    axes.set(
+        title="Experts of a mixture, d = 1: median and range of seeds", xlabel="layers", ylabel="log of the mean squared error"
+    )
     axes.set_xticks(layers)
     axes.legend(fontsize=8)
 
