@@ -2,8 +2,8 @@
 
 Claim. A loss on the prompts that were trained on flatters, and momentum whose two numbers are tuned is near the best scalar
 coefficients without any training. Trained on fresh prompts, layers without memory are level with the others where inputs are
-isotropic; at condition 16 they are not yet after these steps, which is a matter of how they are trained: with scores that are a
-number times a matrix, as in `memformer`, the same layers come near.
+isotropic; at condition 16 they are 0.12 nats above them after these steps. What is published of GD++ and of small sets is met
+on the prompts that were trained on, not on others.
 Source. Dutta and Sra 2024 (arXiv:2410.07263): text of the first versions, figures and code of the last. Limits are this
 library's.
 How. As `memformer`: d = 5, n = 20, log of the mean squared error at a query, of five seeds together. As published: Adam at
@@ -49,9 +49,9 @@ def cases_of(config: Config) -> dict[str, dict[str, Case]]:
     moving = ("GD++, no memory", "GD++, Hadamard, of the past")
     rotated = {title: network(config, "rotated", form) for title, form in FORMS.items()}
     few, several = (rotated[title]._replace(prompts=FEW) for title in ("scalar, momentum", "scalar, momentum, 5 heads"))
-    few = staged(config, few, FORMS["scalar, momentum"])
+    few = staged(config, few)
     return {panel: {title: rotated[title] for title in titles} for panel, titles in shown.items()} | {
-        "moving": {title: staged(config, rotated[title], FORMS[title]) for title in moving},
+        "moving": {title: staged(config, rotated[title]) for title in moving},
         "2b": {title: network(config, "isotropic", FORMS[title]) for title in ("no memory", "Hadamard")},
         "few": {
             "1 prompt": few._replace(prompts=1, sound=None),
@@ -65,11 +65,11 @@ def cases_of(config: Config) -> dict[str, dict[str, Case]]:
 def run(config: Config, run: Run) -> Results:
     """All panels that the config asks for, and the rows of methods that are not trained."""
     results: Results = {}
-    gaps(config, run, results)
+    shown = {panel: cases for panel, cases in cases_of(config).items() if panel in config.panels}
+    gaps(config, run, results, {case.form for cases in shown.values() for case in cases.values() if case.form is not None})
     baselines(config, run, results)
-    for panel, cases in cases_of(config).items():
-        if panel in config.panels:
-            measure(config, run, results, panel, cases)
+    for panel, cases in shown.items():
+        measure(config, run, results, panel, cases)
     for panel, part in {"scales": scales, "mixture": mixture}.items():
         if panel in config.panels:
             part(config, run, results)
