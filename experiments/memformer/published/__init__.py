@@ -6,16 +6,16 @@ isotropic; at condition 16 they are 0.12 nats above them after these steps. What
 on the prompts that were trained on, not on others.
 Source. Dutta and Sra 2024 (arXiv:2410.07263): text of the first versions, figures and code of the last. Limits are this
 library's.
-How. As `memformer`: d = 5, n = 20, log of the mean squared error at a query, of five seeds together. As published: Adam at
-1e-2, 1000 steps on one set of 1000 prompts, loss on that set (dotted) and on 100,000 fresh prompts a seed (dashed). Before them
-GD++ and small sets have the code's first stage, a thousand steps; in the other figures it has no effect. As there, conjugate
-gradients, momentum, Nesterov's and the method apart from a Transformer see 19 examples. Sound (solid): from gradient descent,
-free scores as a number times a matrix, 3000 steps of 256 fresh prompts, 5 million test prompts, intervals of 95 %. Markers:
-read off the paper's figures, or its printed numbers, of tests on fresh prompts in figures 1 and 2 and against momentum, and on
-own prompts in the others.
-Losses of momentum and Nesterov's are exact; their tuned numbers are each depth's best for the law that is tested.
-`quick` has the paper's sizes.
-Expected. Fresh above own, the more so the deeper; GD++ diverges on fresh prompts; momentum within .02 of scalars' best.
+How. As `memformer`: d = 5, n = 20, log of the mean squared error at a query, five seeds. As published: Adam at 1e-2, 1000 steps
+on one set of 1000 prompts, mean log loss of the seeds on that set (dotted) and on 100,000 fresh prompts a seed (dashed). Before
+them GD++ and small sets have the code's first stage, a thousand steps; in the other figures it has no effect. As there,
+conjugate gradients, momentum, Nesterov's and the method apart from a Transformer see 19 examples. Sound (solid): from gradient
+descent, free scores as a number times a matrix, 3000 steps of 256 fresh prompts, 5 million test prompts, intervals of 95 %.
+Markers: read off the paper's figures, or its printed numbers, of tests on fresh prompts in figures 1 and 2 and against
+momentum, and on own prompts in the others. Losses of momentum and Nesterov's are exact; their tuned numbers are each depth's
+best for the law that is tested. `quick` has the paper's sizes.
+Expected. Fresh above own, the more so the deeper; GD++ diverges on fresh prompts; momentum, tuned or trained, within .02 of
+scalars' best.
 Command. python -m experiments memformer.published --preset quick
 """
 
