@@ -28,5 +28,5 @@ class Config(Sizes):
         super().__post_init__()
         unknown = ", ".join(sorted(set(self.panels) - set(PANELS)))
         require(not unknown and len(self.panels) > 0, f"panels are {self.panels}; choose among {', '.join(PANELS)}.")
-        require(self.first_steps >= 200, f"first_steps is {self.first_steps}; the last hundred have no effect: at least 200.")
+        require(self.first_steps > 100, f"first_steps is {self.first_steps}; the last hundred have no effect: at least 101.")
         require(min(self.sets) >= 1, f"sets are {self.sets}; a training set has at least one prompt.")

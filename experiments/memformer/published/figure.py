@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.table import Table
+from scipy import stats
 
 from experiments.common import Results
 from experiments.figures import COLOURS, Draw, panels_of
@@ -72,7 +73,7 @@ TITLES = {
     "2a": "Hadamard memory, condition 16 (Fig. 2a)",
     "2b": "Hadamard memory, isotropic (Fig. 2b)",
     "accelerated": "Against momentum and Nesterov's, condition 16",
-    "moving": "GD++, condition 16 (Fig. 3)",
+    "moving": "GD++, condition 16 (last code)",
     "few": "Trained on few prompts, scalar scores (Figs. 4, 5)",
     "extracted": "The method apart from a Transformer, isotropic",
 }
@@ -105,10 +106,26 @@ def plot(results: Results) -> Figure:
     return figure
 
 
-def log_mean(results: Results, key: str, protocol: str) -> np.ndarray:
-    """By layer: the logarithm of the mean loss over seeds and prompts."""
+def logs(results: Results, key: str, protocol: str) -> np.ndarray:
+    """Log losses by layer: as published the mean over seeds of their logarithms, sound the logarithm of the mean."""
+    losses = np.asarray(results[f"{key}/{protocol}/loss"], dtype=float)
     with np.errstate(divide="ignore"):
-        return np.log(np.asarray(results[f"{key}/{protocol}/loss"], dtype=float).mean(axis=0))
+        return np.log(losses.mean(axis=0)) if protocol == "sound" else np.log(losses).mean(axis=0)
+
+
+def interval(results: Results, key: str, protocol: str, step: int = -1) -> tuple[float, float]:
+    """Its 95 %: sound of `level`, as published of the mean over seeds alone, by Student's law."""
+    if protocol == "sound":
+        return level(results, f"{key}/sound", step).interval
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return over_seeds(np.log(np.asarray(results[f"{key}/{protocol}/loss"], dtype=float)[:, step]))
+
+
+def over_seeds(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of a mean over seeds, by Student's law; of one seed there is none."""
+    count = len(values)
+    half = stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def by_layer(axes: Axes, results: Results, panel: str) -> None:
@@ -122,10 +139,10 @@ def by_layer(axes: Axes, results: Results, panel: str) -> None:
         for protocol, style in STYLES.items():
             if f"{row.key}/{protocol}/loss" in results:
                 label = row.title if protocol == "fresh" else None
-                values = np.clip(log_mean(results, row.key, protocol), LOWEST, HIGHEST)
+                values = np.clip(logs(results, row.key, protocol), LOWEST, HIGHEST)
                 axes.plot(layers, values, style, color=row.colour, label=label)
                 if protocol == "sound":
-                    ends = np.transpose([level(results, f"{row.key}/sound", step).interval for step in range(depth)])
+                    ends = np.transpose([interval(results, row.key, protocol, step) for step in range(depth)])
                     axes.fill_between(layers, *np.clip(ends, LOWEST, HIGHEST), color=row.colour, alpha=0.2, linewidth=0)
         if row.published:
             axes.plot(range(1, 5), np.maximum(row.published, LOWEST), "o", color=row.colour, markersize=5, fillstyle="none")
@@ -205,11 +222,10 @@ def table(results: Results) -> Table:
         for row in rows:
             for protocol in STYLES:
                 if row.key.startswith(f"{panel}/") and f"{row.key}/{protocol}/loss" in results:
-                    values = "  ".join(f"{value:.2f}" for value in log_mean(results, row.key, protocol))
-                    low, high = (0.0, 0.0) if protocol == "own" else level(results, f"{row.key}/{protocol}").interval
-                    interval = "" if protocol == "own" else f"{low:.2f} … {high:.2f}"
+                    values = "  ".join(f"{value:.2f}" for value in logs(results, row.key, protocol))
+                    low, high = interval(results, row.key, protocol)
                     published = "  ".join(f"{value:.2f}" for value in row.published)
-                    shown.add_row(panel, row.title, protocol, values, interval, published)
+                    shown.add_row(panel, row.title, protocol, values, f"{low:.2f} … {high:.2f}", published)
     for name, losses in results.items():
         if name.startswith("mixture/") and losses.ndim == 2:
             title, protocol = name.removeprefix("mixture/").rsplit("/", 1)

@@ -32,7 +32,7 @@ def first_stage(config: Config, task: Task, loss: Callable[[Params, Instance], A
         instances = jax.vmap(task.sample)(jax.random.split(key, config.prompts))
         return lax.fori_loop(0, DRAWN_EVERY, lambda _, state: step(state, instances), state), None
 
-    draws = config.first_steps // DRAWN_EVERY - 1
+    draws = (config.first_steps - 1) // DRAWN_EVERY
     return lax.scan(on_one_draw, (first, optimizer.init(first)), jax.random.split(key, draws))[0][0]
 
 

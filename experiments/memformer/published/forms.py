@@ -156,11 +156,11 @@ def parameters(form: Form, theta: Params, d: int, n: int) -> tuple[TransformerCo
     return memformer(d, depth, form.memory, n=n), {"layers": layers}
 
 
-def gaps(config: Config, run: Run, results: Results) -> None:
-    """How far the forms are from the Transformers that they are, at random parameters; at last that of gated experts."""
+def gaps(config: Config, run: Run, results: Results, used: set[Form]) -> None:
+    """How far these forms are from the Transformers that they are, at random parameters; at last that of gated experts."""
     with run.stage("gaps of the fast forms"), jax.enable_x64(True):
         instances = jax.vmap(linear_regression(config.n, jnp.eye(D)).sample)(jax.random.split(jax.random.key(TEST[0]), GAPS))
-        found = [np.asarray(gap(form, config, instances.prompt)) for form in FORMS.values()]
+        found = [np.asarray(gap(form, config, instances.prompt)) for form in FORMS.values() if form in used]
         results["gap/forms"] = np.stack([*found, np.asarray(gap_of_experts(config, instances.prompt))])
 
 

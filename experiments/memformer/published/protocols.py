@@ -37,7 +37,7 @@ Stage = Callable[[Task, Params, Key], Params]
 
 
 class Case(NamedTuple):
-    """What is trained, on inputs of a law. predict: of the parameters of one depth.
+    """What is trained, on inputs of a law. predict: of the parameters of one depth.  form: of a Transformer; else None.
 
     begin, n, prompts, steps: of a training on one set: its start, the examples of its prompts, how many prompts and steps.
     sound: the start of a training on fresh prompts; None: there is none.  before: what happens between `begin` and the set.
@@ -50,6 +50,7 @@ class Case(NamedTuple):
     prompts: int
     steps: int
     sound: Begin | None
+    form: Form | None = None
     before: Stage = lambda task, theta, key: theta
 
 
@@ -60,12 +61,14 @@ def network(config: Config, law: str, form: Form) -> Case:
         return start(form, at, depth, D, config.n, key)
 
     sound = partial(begin, SOUND)
-    return Case(law, partial(predict, form), partial(begin, Start()), config.n, config.prompts, config.own_steps, sound)
+    own = partial(begin, Start())
+    return Case(law, partial(predict, form), own, config.n, config.prompts, config.own_steps, sound, form)
 
 
-def staged(config: Config, case: Case, form: Form) -> Case:
+def staged(config: Config, case: Case) -> Case:
     """The same, whose matrices have gone through the code's first stage, without memory, where that has an effect."""
-    alone = partial(predict, form._replace(memory="none"))
+    assert case.form is not None
+    alone = partial(predict, case.form._replace(memory="none"))
 
     def loss(own: Params, instances: Instance) -> Array:
         return mean_losses(lambda theta, prompt: alone(theta, prompt)[None], instances, own)[0]
