@@ -29,7 +29,7 @@ from experiments.mixture.tables import tables
 
 COST = {"smoke": "30 s", "quick": "45 min", "paper": "6 h"}
 PRESETS = {
-    "smoke": Config(parts=("attention",), flow_steps=12_000, drawn=1000),
+    "smoke": Config(parts=("attention",), flow_steps=12_000, attention_lengths=(20,), drawn=1000),
     "quick": Config(),
     "paper": Config(repeats=2000, row_steps=50, starts=10, trial_steps=20, bayes_prompts=1000, slope_repeats=1000, splits=100),
 }

@@ -25,7 +25,6 @@ D, N, NOISE, SIZE = 5, 20, 0.5, 0.1  # features, examples in training, noise, s_
 TIME = 1500.0  # of the flow: its slowest direction contracts by e^-1 in 60 at most
 ADAM = 1e-2  # its rate at first; cosine to zero
 SHOWN = 60  # points of a trajectory that are kept
-LENGTHS = (10, 20, 40, 80)  # examples of prompts on which the risk is measured
 EIGENVALUES, CORRELATION = (2.0, 1.5, 1.0, 0.5, 0.25), 0.5
 COVARIANCES: dict[str, tuple[Callable[[], Covariates], np.ndarray]] = {
     "isotropic": (isotropic, np.eye(D)),
@@ -45,7 +44,7 @@ NOTHING = Prompt(None, jnp.zeros(0), None, jnp.zeros(0, dtype=bool))
 
 def attention(config: Config, run: Run) -> Results:
     """Trajectories for every covariance and prior, and the risk of the best matrix at every length."""
-    results: Results = {"attention/lengths": np.array(LENGTHS)}
+    results: Results = {"attention/lengths": np.array(config.attention_lengths)}
     for prior in PRIORS:
         for name in COVARIANCES:
             title = f"{prior}, {name}"
@@ -111,7 +110,7 @@ def measured(config: Config, prior: str, name: str) -> Results:
     best = best_matrix(moments, NOISE, N, covariance)
     own = jax.random.fold_in(jax.random.key(ATTENTION), [*PRIORS].index(prior) * len(COVARIANCES) + [*COVARIANCES].index(name))
     rows = []
-    for n in LENGTHS:
+    for n in config.attention_lengths:
         task = mixture_per_example(n, components(D), jnp.array(weights), NOISE, covariates=law)
 
         def error(key: Key, task: Task = task) -> Float[Array, ""]:
