@@ -49,6 +49,15 @@ def positive(name: str, value: Any) -> None:
         require(least > 0.0, f"{name} is {least:g} at its smallest; it must be greater than zero.")
 
 
+def probabilities(name: str, value: Any) -> None:
+    """Refuse what is not a vector of numbers of at least zero whose sum is one, saying the sum."""
+    shape(name, value, (None,))
+    nonnegative(name, value)
+    if concrete(value):
+        total = float(np.sum(np.asarray(value, dtype=float)))
+        require(abs(total - 1.0) < 1e-5, f"{name} sum to {total:g}; they are probabilities, so divide them by their sum.")
+
+
 def shape(name: str, value: Any, expected: tuple[int | None, ...]) -> None:
     """Refuse an array of another shape; `None` stands for any length."""
     got = np.shape(value)

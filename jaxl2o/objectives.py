@@ -1,4 +1,4 @@
-"""The linear model y = X w and the logistic one: how they predict, and what tasks and solvers minimise over them.
+"""The linear model y = X w, the logistic one, and mixtures of linear ones: how they predict, and what is minimised over them.
 
 Every average is over the used examples (`prompt.n_used`), so a prompt may be padded with unused rows of zeros.
 """
@@ -62,3 +62,28 @@ def logistic_hessian(w: Float[Array, " d"], prompt: Prompt, penalty: ScalarLike)
     x = design_matrix(prompt)
     share = jax.nn.sigmoid(x @ w)
     return (x.T * (share * (1.0 - share))[None]) @ x / prompt.n_used + penalty * jnp.eye(x.shape[1], dtype=x.dtype)
+
+
+def mixture_scores(
+    components: Float[Array, "K d"], prompt: Prompt, weights: Float[Array, " K"], noise: ScalarLike
+) -> Float[Array, "n K"]:
+    """log(pi_k N(y_i; <x_i, b_k>, sigma^2)): of every example, the log-density with every component. Unused rows say nothing.
+
+    A weight of zero gives minus infinity.
+    """
+    errors = (prompt.y[:, None] - design_matrix(prompt) @ components.T) / noise
+    return jnp.log(weights)[None] - 0.5 * errors**2 - jnp.log(noise) - 0.5 * jnp.log(2.0 * jnp.pi)
+
+
+def mixture_loss(
+    components: Float[Array, "K d"], prompt: Prompt, weights: Float[Array, " K"], noise: ScalarLike
+) -> Float[Array, ""]:
+    """-1/n sum_i log sum_k pi_k N(y_i; <x_i, b_k>, sigma^2): minus the mean log-likelihood of a mixture of regressions.
+
+    symbol   code         shape
+    b_k      components   (K, d)
+    pi       weights      (K,), their sum is 1
+    sigma    noise        (), > 0
+    """
+    densities = jax.nn.logsumexp(mixture_scores(components, prompt, weights, noise), axis=1)
+    return -jnp.sum(jnp.where(prompt.used, densities, 0.0)) / prompt.n_used

@@ -12,6 +12,12 @@ from hypothesis import strategies as st
 
 from jaxl2o.constructions import BOUND, CELLS, CONSTRUCTIONS, random_momentum_layers, random_varying_layers
 from jaxl2o.constructions.construction import Head, LayerSpec, Mlp, fill, gap
+from jaxl2o.constructions.expectation_maximisation import error_bound as mixture_error_bound
+from jaxl2o.constructions.expectation_maximisation import (
+    expectation_maximisation,
+    symmetric_error_bound,
+    symmetric_expectation_maximisation,
+)
 from jaxl2o.constructions.first_order import (
     conjugate_gradient,
     diagonal_first_order,
@@ -26,6 +32,7 @@ from jaxl2o.constructions.gradient_descent import gradient_descent, precondition
 from jaxl2o.constructions.in_context import in_context_alista
 from jaxl2o.constructions.learner import constrained_learner
 from jaxl2o.constructions.logistic import damped_newton, damped_newton_of_any_length, error_bound
+from jaxl2o.constructions.mixture_block import Limits
 from jaxl2o.constructions.momentum import lista_vm_with_momentum
 from jaxl2o.constructions.newton import (
     newton_least_squares,
@@ -34,6 +41,8 @@ from jaxl2o.constructions.newton import (
     third_order_inverse,
 )
 from jaxl2o.constructions.sparse_recovery import largest_score, lista_vm, lista_vm_known_support, lista_vm_linear_read_out
+from jaxl2o.limits.linear_attention import best_matrix
+from jaxl2o.limits.mixture import independent_moments
 from jaxl2o.limits.polynomial import optimal_polynomial
 from jaxl2o.limits.wishart import loss_matrix
 from jaxl2o.models.canonical import merge
@@ -85,8 +94,10 @@ def theorem(name: str):
 
 
 def domain(construction, seed=7) -> Prompt:
-    """Prompts of the theorem's domain, that start at zero; of all generators `rbg` compiles fastest."""
+    """Prompts of the theorem's domain, that start at zero unless it says where; of all generators `rbg` compiles fastest."""
     prompts = jax.vmap(construction.sample)(jax.random.split(jax.random.key(seed, impl="rbg"), PROMPTS))
+    if prompts.start is not None:
+        return prompts
     return prompts._replace(start=jnp.asarray(np.zeros((PROMPTS, prompts.x.shape[-1]))))
 
 
@@ -115,9 +126,10 @@ def test_any_start_and_any_used_rows(name, seed):
     delicate = construction.tolerance > 0.0
     rng = np.random.default_rng(seed)
     if delicate:
-        x, y, x_query = map(np.asarray, drawn(name)(seed)[:3])
-        start = rng.normal(size=(PROMPTS, x.shape[2]))
-        start = start / np.linalg.norm(start, axis=1, keepdims=True)
+        prompt = drawn(name)(seed)
+        x, y, x_query = map(np.asarray, prompt[:3])
+        start = rng.normal(size=prompt.start.shape)
+        start = start / np.linalg.norm(start, axis=-1, keepdims=True)
     else:
         prompt = jax.eval_shape(partial(domain, construction))
         x, y, x_query, start = (rng.normal(size=leaf.shape) for leaf in (*prompt[:3], prompt.start))
@@ -570,6 +582,72 @@ def textbook_damped_newton(penalty, prompt: Prompt):
     return 1.0 / (1.0 + np.exp(-np.stack(iterates) @ np.asarray(prompt.x_query).T))
 
 
+WEIGHTS = np.array([0.5, 0.3, 0.2])
+ROOT = 0.3 * np.random.default_rng(4).normal(size=(SIZE, SIZE))
+COVARIANCE = jnp.asarray(np.eye(SIZE) + ROOT @ ROOT.T)
+
+
+def linear_attention_on_mixtures(noise):
+    """The best layer for three independent components of unit norm."""
+    moments = independent_moments(jnp.asarray(WEIGHTS), jnp.eye(SIZE) / SIZE)
+    return preconditioned_gradient_descent(1, best_matrix(moments, noise, N, COVARIANCE).T)
+
+
+def textbook_linear_attention(noise, prompt: Prompt):
+    """h'G^-1 x with h = X'y / n and G = (1 - 1/n + 2/(n c)) Lam + (tr Lam + d noise^2) / (n c) I, c = sum_k pi_k^2: (2, m)."""
+    same, covariance = np.sum(WEIGHTS**2), np.asarray(COVARIANCE)
+    level = (np.trace(covariance) + SIZE * noise**2) / (N * same)
+    matrix = (1.0 - 1.0 / N + 2.0 / (N * same)) * covariance + level * np.eye(SIZE)
+    answer = np.asarray(prompt.x_query) @ np.linalg.solve(matrix, np.asarray(prompt.x).T @ np.asarray(prompt.y) / N)
+    return np.stack([np.zeros(M), answer])
+
+
+INNER, CELLS_OF_EM, LIMITS = 2, 20, Limits(1.0, 1.0, 2.0)
+
+
+def textbook_posterior(components, weights, noise, prompt: Prompt):
+    """P(z_i = k | x_i, y_i): (n, K)."""
+    density = weights * np.exp(-0.5 * ((np.asarray(prompt.y)[:, None] - np.asarray(prompt.x) @ components.T) / noise) ** 2)
+    return density / density.sum(axis=1, keepdims=True)
+
+
+def descended(b, shares, labels, step_size, prompt: Prompt):
+    """INNER steps of gradient descent for 1/(2n) sum_i share_i (<x_i, b> - label_i)^2."""
+    for _ in range(INNER):
+        b = b - step_size * np.asarray(prompt.x).T @ (shares * (np.asarray(prompt.x) @ b - labels)) / N
+    return b
+
+
+def textbook_em(theta, prompt: Prompt):
+    """sum_k pi_k <x, b_k> after steps of gradient EM: (T+1, m)."""
+    (weights, noise, step_size), components = theta, np.asarray(prompt.start)
+    iterates = [components]
+    for _ in range(STEPS):
+        posterior = textbook_posterior(components, weights, noise, prompt)
+        moved = [
+            descended(b, own, np.asarray(prompt.y), step_size, prompt) for b, own in zip(components, posterior.T, strict=True)
+        ]
+        components = np.stack(moved)
+        iterates.append(components)
+    return np.einsum("k,tkd,md->tm", weights, np.stack(iterates), np.asarray(prompt.x_query))
+
+
+def textbook_symmetric_em(theta, prompt: Prompt):
+    """The same for b and -b, whose least squares have the labels (gamma_1 - gamma_2) y."""
+    (weight, noise, step_size), b = theta, np.asarray(prompt.start)
+    iterates = [b]
+    for _ in range(STEPS):
+        of_b, of_minus_b = textbook_posterior(np.stack([b, -b]), np.array([weight, 1.0 - weight]), noise, prompt).T
+        b = descended(b, 1.0, (of_b - of_minus_b) * np.asarray(prompt.y), step_size, prompt)
+        iterates.append(b)
+    return (2.0 * weight - 1.0) * np.stack(iterates) @ np.asarray(prompt.x_query).T
+
+
+def draw_mixtures(rng):
+    """Weights, noises and step sizes of sixteen mixtures."""
+    return rng.dirichlet(np.full(3, 5.0), BATCH), rng.uniform(0.8, 1.5, BATCH), rng.uniform(0.3, 1.0, BATCH)
+
+
 # name -> (theta -> construction, generator -> 16 thetas, (theta, prompt) -> the answers at the claim's layers)
 FAMILIES = {
     "gradient-descent": (
@@ -695,23 +773,53 @@ FAMILIES = {
         lambda rng: rng.uniform(0.3, 2.0, BATCH),
         textbook_damped_newton,
     ),
+    "linear-attention-on-mixtures": (
+        linear_attention_on_mixtures,
+        lambda rng: rng.uniform(0.1, 2.0, BATCH),
+        textbook_linear_attention,
+    ),
+    "symmetric-expectation-maximisation": (
+        lambda theta: symmetric_expectation_maximisation(SIZE, *theta, STEPS, INNER, CELLS_OF_EM, LIMITS),
+        lambda rng: (rng.uniform(0.2, 0.9, BATCH), *draw_mixtures(rng)[1:]),
+        textbook_symmetric_em,
+    ),
+    "expectation-maximisation": (
+        lambda theta: expectation_maximisation(SIZE, *theta, STEPS, INNER, CELLS_OF_EM, LIMITS),
+        draw_mixtures,
+        textbook_em,
+    ),
+    "expectation-maximisation-in-turn": (
+        lambda theta: expectation_maximisation(SIZE, *theta, STEPS, INNER, CELLS_OF_EM, LIMITS, at_once=1),
+        draw_mixtures,
+        textbook_em,
+    ),
 }
 # name -> the theorem's error bound at theta
 BOUNDS = {
     "damped-newton": lambda penalty: error_bound(SIZE, penalty, STEPS, 4, CELLS),
     "damped-newton-of-any-length": lambda penalty: error_bound(SIZE, penalty, STEPS, 4, CELLS, growth=np.sqrt(N / 2)),
+    "symmetric-expectation-maximisation": lambda theta: symmetric_error_bound(*theta[1:], STEPS, INNER, CELLS_OF_EM, LIMITS),
+    "expectation-maximisation": lambda theta: mixture_error_bound(SIZE, 3, *theta[1:], STEPS, INNER, CELLS_OF_EM, LIMITS),
+}
+BOUNDS["expectation-maximisation-in-turn"] = BOUNDS["expectation-maximisation"]
+# name -> the shape of the start that a prompt must bring
+STARTS = {
+    "symmetric-expectation-maximisation": (SIZE,),
+    "expectation-maximisation": (3, SIZE),
+    "expectation-maximisation-in-turn": (3, SIZE),
 }
 
 
 def family_prompt(name: str) -> Prompt:
-    """Six examples and two queries, but for theorems on square matrices, on one query, and on labels of -1 and +1."""
+    """Six examples and two queries, but for theorems on square matrices, one query, labels of -1 and +1, and starts."""
     if name in ("newton-schulz", "newton-schulz-in-one-layer", "third-order-inverse"):
         return any_prompt(SIZE, SIZE, M)
     prompt = any_prompt(N, SIZE, 1 if name in ("newton-least-squares", "newton-ridge") else M)
     if name not in BOUNDS:
         return prompt
     x, x_query = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in map(np.asarray, (prompt.x, prompt.x_query)))
-    return make_prompt(x, np.sign(prompt.y), x_query)
+    start = np.random.default_rng(6).uniform(-0.5, 0.5, STARTS[name]) if name in STARTS else None
+    return make_prompt(x, np.sign(prompt.y), x_query, start=start)
 
 
 EVERY_FAMILY = pytest.mark.parametrize("name", FAMILIES)

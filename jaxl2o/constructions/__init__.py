@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxl2o.constructions.construction import Construction
+from jaxl2o.constructions.expectation_maximisation import expectation_maximisation, symmetric_expectation_maximisation
 from jaxl2o.constructions.first_order import (
     conjugate_gradient,
     diagonal_first_order,
@@ -20,6 +21,7 @@ from jaxl2o.constructions.gradient_descent import gaussian_prompt, gradient_desc
 from jaxl2o.constructions.in_context import in_context_alista
 from jaxl2o.constructions.logistic import damped_newton, damped_newton_of_any_length
 from jaxl2o.constructions.logistic_block import Cells
+from jaxl2o.constructions.mixture_block import Limits
 from jaxl2o.constructions.momentum import lista_vm_with_momentum
 from jaxl2o.constructions.newton import (
     newton_least_squares,
@@ -29,6 +31,8 @@ from jaxl2o.constructions.newton import (
 )
 from jaxl2o.constructions.sparse_recovery import lista_vm, lista_vm_known_support, lista_vm_linear_read_out
 from jaxl2o.limits.extremes import largest_eigenvalue
+from jaxl2o.limits.linear_attention import best_matrix
+from jaxl2o.limits.mixture import independent_moments
 from jaxl2o.solvers.in_context import InContextLayers
 from jaxl2o.solvers.krylov import frozen_steps
 from jaxl2o.solvers.momentum import Steps, chebyshev_steps
@@ -61,6 +65,8 @@ BOUND = 1e9
 # starts of Newton-Schulz in five dimensions: of square matrices, and of least squares with any number of examples, from one on
 SQUARE, ANY = 1.0 / (5 * largest_eigenvalue(5, 5)), 1.0 / (largest_eigenvalue(1, 5) + 0.1) ** 2
 CELLS = Cells(sigmoid=40, square=16, step=40)
+# a mixture's weights and noise; inputs of length one and labels within one, from which iterates of length one do not go far
+WEIGHTS, NOISE, LIMITS = (0.5, 0.3, 0.2), 1.0, Limits(x=1.0, y=1.0, iterate=1.5)
 
 
 def _random_preconditioner(d: int = 5) -> jax.Array:
@@ -70,6 +76,12 @@ def _random_preconditioner(d: int = 5) -> jax.Array:
 def _random_covariance(d: int = 5) -> jax.Array:
     root = jax.random.normal(jax.random.key(1), (d, d))
     return jnp.eye(d) + 0.2 * root @ root.T
+
+
+def _linear_attention_on_mixtures(n: int = 20, d: int = 5) -> Construction:
+    """The layer of linear self-attention <x, A'X'y / n> of least risk: one preconditioned step from zero."""
+    moments = independent_moments(jnp.array(WEIGHTS), jnp.eye(d) / d)
+    return preconditioned_gradient_descent(1, best_matrix(moments, NOISE, n, _random_covariance(d)).T)
 
 
 def _random_steps(depth: int = 8) -> Steps:
@@ -114,4 +126,10 @@ CONSTRUCTIONS: dict[str, Callable[[], Construction]] = {
     "newton-ridge": lambda: newton_least_squares(5, 10, ANY, penalty=0.1),
     "damped-newton": lambda: damped_newton(3, 1.0, 3, 3, CELLS, n=8, radius=1.0),
     "damped-newton-of-any-length": lambda: damped_newton_of_any_length(3, 1.0, 3, 3, CELLS, least=1, n=8, radius=1.0),
+    "linear-attention-on-mixtures": _linear_attention_on_mixtures,
+    "symmetric-expectation-maximisation": lambda: symmetric_expectation_maximisation(3, 0.7, NOISE, 1.0, 3, 2, 96, LIMITS, n=8),
+    "expectation-maximisation": lambda: expectation_maximisation(2, jnp.array(WEIGHTS), NOISE, 1.0, 2, 2, 48, LIMITS, n=8),
+    "expectation-maximisation-in-turn": lambda: expectation_maximisation(
+        2, jnp.array(WEIGHTS), NOISE, 1.0, 2, 2, 48, LIMITS, at_once=2, n=8
+    ),
 }

@@ -65,11 +65,12 @@ def damped_newton_of_any_length(
     """The same for prompts of every length from `least` on, by one slot more: width 6d + 5, and n in no weight.
 
     Examples stand as x_i / sqrt(n) and iterates as sqrt(n) w, so that B and V need no n, and p and b are sqrt(n) g and
-    sqrt(n) V g; then lambda^2 is <b, p> / n, by the slot that holds e_1 / n. Products of small numbers are made of
-    sqrt(least) x_i / sqrt(n), which is at most 1; so their error grows with sqrt(n / least), n the length of sampled prompts.
+    sqrt(n) V g; then lambda^2 is <b, p> / n, by the slot that holds e_1 / n. Products are made for
+    numbers up to 1 / sqrt(least), of the shortest prompts; so their error grows with sqrt(n / least), n the length of sampled
+    prompts.
     """
     checks.require(1 <= least <= n, f"least is {least} with n = {n}; it must lie between 1 and n.")
-    counting, growth = Counting(1.0, "share", least**0.5), (n / least) ** 0.5
+    counting, growth = Counting(1.0, "share", least**-0.5), (n / least) ** 0.5
     encoding = classification_table_of_any_length(d)
     return _construction(encoding, penalty, steps, inner_steps, cells, n, radius, counting, growth)
 
@@ -85,7 +86,7 @@ def error_bound(
     """What |w_T of the Transformer - w_T of exact damped Newton| is at most: one step's error e, times 1 + l + ... + l^(T-1).
 
     Errors of the parts: of sigma, D^2 / (48 sqrt 3) = e_g, which is the gradient's, with cells D wide; of sigma', D^2 / 64; of
-    a product, h^2 / 16, with cells h wide. So |B - H| <= e_H = D^2 / 64 + growth sqrt(d) h^2 / 16, and V has
+    a product, 1 / (16 M^2), with M = cells.square. So |B - H| <= e_H = D^2 / 64 + growth sqrt(d) / (16 M^2), and V has
     |I - V B| <= r = (1 / (8 mu + 1) + alpha e_H)^(2^k). With |g| <= G,
 
         |V g~ - H^-1 g| <= u = (G + e_g) (r / (mu - e_H) + e_H / (mu (mu - e_H))) + e_g / mu.
@@ -99,9 +100,9 @@ def error_bound(
     them. growth: sqrt(n / least), or 1.
     """
     reach, slope, last = ranges(penalty, radius)
-    side, fall = 1.25 / cells.square, (1.0 - last) / cells.step
+    fall = (1.0 - last) / cells.step
     cell, of_gradient = _of_sigmoid(penalty, cells, radius)
-    of_hessian = cell**2 / 64.0 + growth * d**0.5 * side**2 / 16.0
+    of_hessian = cell**2 / 64.0 + growth * d**0.5 / (16.0 * cells.square**2)
     left = penalty - of_hessian
     unsolved = (1.0 / (8.0 * penalty + 1.0) + first_inverse(penalty) * of_hessian) ** (2**inner_steps)
     of_move = (slope + of_gradient) * (unsolved + of_hessian / penalty) / left + of_gradient / penalty
@@ -118,7 +119,7 @@ def floor_bound(penalty: ScalarLike, cells: Cells, radius: float = 0.0) -> Scala
 
     A step moves w by -eta V g~, with eta > 0, V invertible, and g~ the gradient with sigma interpolated. So it rests where
     g~(w) = 0. The interpolant increases as sigma does, so g~ is the gradient of a function that is strongly convex with mu, and
-    |w - w*| <= |g~(w*)| / mu; but g(w*) = 0, and |g~ - g| <= e_g where |x_i| <= 1. No other curve and no number of steps counts.
+    |w - w*| <= |g~(w*)| / mu; but g(w*) = 0, and |g~ - g| <= e_g where |x_i| <= 1. The other curves do not count.
     """
     _, of_gradient = _of_sigmoid(penalty, cells, radius)
     return of_gradient / penalty

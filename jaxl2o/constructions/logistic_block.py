@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from jaxl2o.constructions.construction import Head, LayerSpec, Mlp
-from jaxl2o.constructions.piecewise import interpolant, square
+from jaxl2o.constructions.piecewise import Curve, interpolant
+from jaxl2o.constructions.units import bend, beside, cleared, linear, products, reading, sharing, writing
 from jaxl2o.models.layout import Layout
 from jaxl2o.solvers.logistic import CURVATURE, damping, first_inverse
 from jaxl2o.types import ScalarLike
@@ -41,12 +41,12 @@ def ranges(penalty: ScalarLike, radius: ScalarLike) -> Ranges:
 
 class Counting(NamedTuple):
     """Who divides by n. average: what sums over examples are multiplied by; share: the slot whose first coordinate takes
-    <b, p> to lambda^2; gain: what makes examples as large as numbers up to one, in products.
+    <b, p> to lambda^2; largest: the most that |a| is, for products.
     """
 
     average: float
     share: str
-    gain: float
+    largest: float
 
 
 def damped_newton_block(
@@ -73,97 +73,32 @@ def damped_newton_block(
     )
     decrement = Head(at.matrix(b__p=identity), at.matrix(**{f"{counting.share}__s": share}))
     move = (Head(at.matrix(s__e=first.T), at.matrix(b__w=-identity)), Head(everyone, at.matrix(b__b=-identity)))
+
+    weight, example, into = reading(at, s=jnp.ones((1, d))), reading(at, a=identity), writing(at, p=identity)
+    weighted = products(at, cells.square, weight, example, into, (CURVATURE, counting.largest))
+    eta = bend(at, _step_size(cells.step, penalty, limits.least_step), reading(at, s=1.0), writing(at, s=1.0))
     return [
-        LayerSpec((scores,), _sigmoids(at, cells.sigmoid, limits.reach)),
-        LayerSpec((), _products(at, cells.square, counting.gain)),
-        LayerSpec((hessian, begin), _cleared(at, "p")),
+        LayerSpec((scores,), beside(_sigmoids(at, cells.sigmoid, limits.reach), cleared(at, "s"))),
+        LayerSpec((), beside(weighted, cleared(at, "s"))),
+        LayerSpec((hessian, begin), cleared(at, "p")),
         LayerSpec((*inverse, *gradient)),
         *[LayerSpec(inverse)] * (inner_steps - 1),
         LayerSpec(direction),
-        LayerSpec((decrement,), _step_size(at, cells.step, penalty, limits.least_step)),
-        LayerSpec(move, _cleared(at, "s", "q")),
+        LayerSpec((decrement,), beside(eta, cleared(at, "s", "p"))),
+        LayerSpec(move, cleared(at, "s", "q")),
     ]
 
 
 def _sigmoids(at: Layout, cells: int, reach: ScalarLike) -> Mlp:
     """sigma'(s) into s, and sigma(s) - (y + 1)/2 into q."""
-    knots = reach * jnp.linspace(-1.0, 1.0, cells + 1)
+    knots, s = reach * jnp.linspace(-1.0, 1.0, cells + 1), reading(at, s=1.0)
     sigma = jax.nn.sigmoid(knots)
-    derivative, share = interpolant(knots, sigma * (1.0 - sigma)), interpolant(knots, sigma)
-    units = Layout((("curve", cells + 1), ("one", 1), ("s", 1), ("minus_s", 1), ("y", 1), ("minus_y", 1)))
-    up = at.to(units, **_curve_of_s(knots), y__y=1.0, y__minus_y=-1.0)
-    down = units.to(
-        at,
-        curve__s=derivative.kinks[:, None],
-        one__s=derivative.level,
-        s__s=-1.0,
-        minus_s__s=1.0,
-        curve__q=share.kinks[:, None],
-        one__q=share.level - 0.5,
-        y__q=-0.5,
-        minus_y__q=0.5,
-    )
-    return Mlp(up, down)
+    derivative = bend(at, interpolant(knots, sigma * (1.0 - sigma)), s, writing(at, s=1.0))
+    residual = bend(at, interpolant(knots, sigma - 0.5), s, writing(at, q=1.0))
+    return beside(sharing(derivative, residual), linear(reading(at, y=1.0), writing(at, q=-0.5)))
 
 
-def _curve_of_s(knots: Float[Array, " K"]) -> dict[str, Float[Array, "_ _"] | float]:
-    """What units read that bend at these knots of s, that are one, and that are s and -s, to clear it."""
-    return {
-        "s__curve": jnp.ones((1, knots.shape[0])),
-        "one__curve": -knots[None],
-        "one__one": 1.0,
-        "s__s": 1.0,
-        "s__minus_s": -1.0,
-    }
-
-
-def _products(at: Layout, cells: int, gain: float) -> Mlp:
-    """s a into p, and s is cleared: s a = ((s + gain a)^2 - (s - gain a)^2) / (4 gain), for |s| <= 1/4 and |gain a| <= 1."""
-    d = at.slice("a").stop
-    curve, every = square(cells, CURVATURE + 1.0), jnp.ones((1, d * cells))
-    each, read = jnp.kron(jnp.eye(d), jnp.ones((1, cells))), jnp.kron(jnp.eye(d), curve.kinks[:, None]) / (4.0 * gain)
-    # z^2 is even: units for z and for -z
-    sides = {"sum": (1.0, 1.0), "minus_sum": (-1.0, -1.0), "difference": (1.0, -1.0), "minus_difference": (-1.0, 1.0)}
-    units = Layout((*((name, d * cells) for name in sides), ("s", 1), ("minus_s", 1)))
-    up = at.to(
-        units,
-        **{f"s__{name}": of_s * every for name, (of_s, _) in sides.items()},
-        **{f"a__{name}": of_a * gain * each for name, (_, of_a) in sides.items()},
-        **{f"one__{name}": -jnp.tile(curve.knots, d)[None] for name in sides},
-        s__s=1.0,
-        s__minus_s=-1.0,
-    )
-    down = units.to(at, **{f"{name}__p": a * b * read for name, (a, b) in sides.items()}, s__s=-1.0, minus_s__s=1.0)
-    return Mlp(up, down)
-
-
-def _step_size(at: Layout, cells: int, penalty: ScalarLike, least: ScalarLike) -> Mlp:
-    """eta(s) into s, for s = lambda^2, with knots at equal steps of eta; p is cleared."""
+def _step_size(cells: int, penalty: ScalarLike, least: ScalarLike) -> Curve:
+    """lambda^2 -> eta, with knots at equal steps of eta."""
     eta = 1.0 - (1.0 - least) * jnp.arange(cells + 1) / cells
-    curve = interpolant(4.0 * penalty * (1.0 / eta - 1.0) ** 2, eta)
-    d = at.slice("p").stop - at.slice("p").start
-    units = Layout((("curve", cells + 1), ("one", 1), ("s", 1), ("minus_s", 1), ("p", d), ("minus_p", d)))
-    up = at.to(units, **_curve_of_s(curve.knots), p__p=jnp.eye(d), p__minus_p=-jnp.eye(d))
-    down = units.to(
-        at,
-        curve__s=curve.kinks[:, None],
-        one__s=curve.level,
-        s__s=-1.0,
-        minus_s__s=1.0,
-        p__p=-jnp.eye(d),
-        minus_p__p=jnp.eye(d),
-    )
-    return Mlp(up, down)
-
-
-def _cleared(at: Layout, *slots: str) -> Mlp:
-    """Minus what these slots hold: x - relu(x) + relu(-x) = 0."""
-    sizes = {name: at.slice(name).stop - at.slice(name).start for name in slots}
-    units = Layout(tuple((sign + name, size) for name, size in sizes.items() for sign in ("", "minus_")))
-    up = {
-        f"{name}__{sign}{name}": unit * jnp.eye(sizes[name]) for name in slots for sign, unit in (("", 1.0), ("minus_", -1.0))
-    }
-    down = {
-        f"{sign}{name}__{name}": -unit * jnp.eye(sizes[name]) for name in slots for sign, unit in (("", 1.0), ("minus_", -1.0))
-    }
-    return Mlp(at.to(units, **up), units.to(at, **down))
+    return interpolant(4.0 * penalty * (1.0 / eta - 1.0) ** 2, eta)

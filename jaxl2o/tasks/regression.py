@@ -119,12 +119,7 @@ def gaussian_mixture(
     checks.shape("weights", weights, (count,))
     checks.finite("means", means)
     checks.nonnegative("variances", variances)
-    checks.nonnegative("weights", weights)
-    if checks.concrete(weights):
-        total = float(np.sum(np.asarray(weights)))
-        checks.require(
-            abs(total - 1.0) < 1e-5, f"weights sum to {total:g}; they are probabilities, so divide them by their sum."
-        )
+    checks.probabilities("weights", weights)
 
     def sample(key: Key) -> Instance:
         key_component, key_entries = jax.random.split(key)
