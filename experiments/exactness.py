@@ -4,10 +4,10 @@ Claim. For every construction, max |network - solver| / (1 + max |solver|) over 
 LISTA-VM is tried in full: Gaussian and Rademacher X, with and without noise, every prefix of n examples, every layer, M with
 independent N(0, 1/d) entries, thresholds uniform in [0, 0.2], and the mask constant at least the largest score met.
 Source. Liu et al. 2025, Theorem 4.1 (arXiv:2410.13981); Ahn et al. 2023, Lemma 1 (arXiv:2306.00297); Dutta and Sra 2024,
-Propositions 1 and 2 (arXiv:2410.07263); Giannou et al. 2024, Lemma 4.1 and Theorems 4.2 and 5.1 (arXiv:2403.03183);
-propositions of this library for the rest.
-Expected. At most 1e-12 in float64, for conjugate gradients 1e-10, for damped Newton the bound of its MLPs' widths; at most 1e-4
-for LISTA-VM in float32.
+Propositions 1 and 2 (arXiv:2410.07263); Giannou et al. 2024, Lemma 4.1 and Theorems 4.2 and 5.1 (arXiv:2403.03183); Jin et
+al. 2024, Theorem 3.1 (arXiv:2410.14183); propositions of this library for the rest.
+Expected. At most 1e-12 in float64, for conjugate gradients 1e-10, for damped Newton and EM the bound of their MLPs' widths; at
+most 1e-4 for LISTA-VM in float32.
 Command. python -m experiments exactness --preset quick
 """
 
@@ -109,7 +109,7 @@ def gaps_of_lista_vm(config: Config, keys: Key) -> dict[str, np.ndarray]:
     return found
 
 
-# the lines of the figure: first-order methods, sparse recovery, and Newton's method
+# the lines of the figure: first-order methods, sparse recovery, Newton's method, and mixtures
 ROWS = (
     {
         "gradient-descent": ("gradient descent", COLOURS["solver"]),
@@ -137,6 +137,12 @@ ROWS = (
         "newton-ridge": ("Newton, ridge", COLOURS["accent"]),
         "damped-newton": ("damped Newton, logistic", COLOURS["ink"]),
         "damped-newton-of-any-length": ("the same for any n", COLOURS["limit"]),
+    },
+    {
+        "linear-attention-on-mixtures": ("best layer of linear attention", COLOURS["solver"]),
+        "symmetric-expectation-maximisation": ("EM for b and -b", COLOURS["sky"]),
+        "expectation-maximisation": ("EM for three components", COLOURS["transformer"]),
+        "expectation-maximisation-in-turn": ("the same, two at a time", COLOURS["trained"]),
     },
 )
 

@@ -1,5 +1,6 @@
 """Every test runs in float64 on eight CPU devices, with shapes checked and silent promotions refused."""
 
+import gc
 import os
 import re
 
@@ -22,8 +23,15 @@ install_import_hook("jaxl2o", "beartype.beartype")
 
 from jaxl2o.checks import InputError  # noqa: E402
 
-settings.register_profile("jaxl2o", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("jaxl2o", max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("jaxl2o")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_was_compiled_is_not_garbage():
+    """After a file nothing of what it compiled is looked through again: gigabytes, in every full collection."""
+    yield
+    gc.freeze()
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def assert_well_formed(name: str, claims: list[dict]) -> None:
         assert all(plain_number(claim[key]) for key in ("measured", "expected", "tolerance", "n"))
         assert claim["tolerance"] >= 0.0
         assert claim["n"] >= 1
-        assert claim["seeds"] or claim["kind"] == "theorem"  # what is exact needs none
+        assert claim["seeds"] or claim["kind"] in ("theorem", "published")  # what is exact needs none
         assert all(isinstance(seed, int) for seed in claim["seeds"])
         assert claim["interval"] is None or all(plain_number(end) for end in claim["interval"])
         assert claim["interval"] is None or claim["interval"][0] <= claim["measured"] <= claim["interval"][1]
