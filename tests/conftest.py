@@ -27,6 +27,10 @@ settings.register_profile("jaxl2o", max_examples=10, deadline=None, suppress_hea
 settings.load_profile("jaxl2o")
 
 
+# Python looks for garbage after every 700 new objects, of which tracing makes millions
+gc.set_threshold(50_000, 20, 50)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _what_was_compiled_is_not_garbage():
     """After a file nothing of what it compiled is looked through again: gigabytes, in every full collection."""

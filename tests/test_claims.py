@@ -104,7 +104,7 @@ def assert_well_formed(name: str, claims: list[dict]) -> None:
 def assert_same(found: dict, stored: dict) -> None:
     """Two claims are the same, numbers that were computed to rounding."""
     for key in KEYS:
-        if key in ("measured", "interval") and stored[key] is not None:
+        if key in ("measured", "interval", "expected") and stored[key] is not None:
             np.testing.assert_allclose(found[key], stored[key], rtol=1e-7, atol=1e-15)
         else:
             assert found[key] == stored[key]

@@ -1,6 +1,8 @@
 """Theorems: the constructed Transformer is the solver, at every layer, on every prefix, with its derivatives."""
 
+from collections.abc import Callable
 from functools import cache, partial
+from typing import NamedTuple
 
 import chex
 import jax
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import Array
 
 from jaxl2o.constructions import BOUND, CELLS, CONSTRUCTIONS, random_momentum_layers, random_varying_layers
 from jaxl2o.constructions.construction import Head, LayerSpec, Mlp, fill, gap
@@ -46,6 +49,7 @@ from jaxl2o.limits.mixture import independent_moments
 from jaxl2o.limits.polynomial import optimal_polynomial
 from jaxl2o.limits.wishart import loss_matrix
 from jaxl2o.models.canonical import merge
+from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.encoding import Tokens
 from jaxl2o.models.layout import Layout
 from jaxl2o.models.learner import transformer_learner
@@ -56,7 +60,7 @@ from jaxl2o.solvers.krylov import frozen_steps
 from jaxl2o.solvers.momentum import Steps, chebyshev_steps
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.varying import MomentumLayers, VaryingLayers
-from jaxl2o.types import Prompt
+from jaxl2o.types import Params, Prompt
 
 SEEDS = st.integers(0, 2**31 - 1)
 THEOREMS = pytest.mark.parametrize("name", CONSTRUCTIONS)
@@ -82,18 +86,43 @@ def soft(u, threshold):
 
 # --- the table of the library -------------------------------------------------------------------------------------------
 
-PROMPTS = 32
+PROMPTS = 16
 OF_ONE_LENGTH = ("damped-newton",)
 
 
+class Theorem(NamedTuple):
+    """A construction of the table: its config, parameters and tolerance, and what is compiled.
+
+    drawn: seed -> prompts of the theorem's domain.  gaps: (params, prompts) -> (PROMPTS,).
+    """
+
+    config: TransformerConfig
+    params: Params
+    tolerance: float
+    drawn: Callable[[int], Prompt]
+    gaps: Callable[[Params, Prompt], Array]
+
+
 @cache
-def theorem(name: str):
-    """A construction of the table, and its compiled gap: (params, prompts) -> (PROMPTS,)."""
-    construction = CONSTRUCTIONS[name]()
-    return construction, jax.jit(lambda params, prompts: jax.vmap(partial(gap, construction._replace(params=params)))(prompts))
+def theorem(name: str) -> Theorem:
+    """It is made while JAX traces, for each of the hundreds of operations that make it would be compiled by itself."""
+    make, config = CONSTRUCTIONS[name], []
+
+    @jax.jit
+    def run(seed):
+        construction = make()
+        config.append(construction.config)
+        return construction.params, construction.tolerance, domain(construction, seed)
+
+    @jax.jit
+    def gaps(params, prompts):
+        return jax.vmap(partial(gap, make()._replace(params=params)))(prompts)
+
+    params, tolerance, _ = run(0)
+    return Theorem(config[0], params, float(tolerance), lambda seed: run(seed)[2], gaps)
 
 
-def domain(construction, seed=7) -> Prompt:
+def domain(construction, seed) -> Prompt:
     """Prompts of the theorem's domain, that start at zero unless it says where; of all generators `rbg` compiles fastest."""
     prompts = jax.vmap(construction.sample)(jax.random.split(jax.random.key(seed, impl="rbg"), PROMPTS))
     if prompts.start is not None:
@@ -101,17 +130,11 @@ def domain(construction, seed=7) -> Prompt:
     return prompts._replace(start=jnp.asarray(np.zeros((PROMPTS, prompts.x.shape[-1]))))
 
 
-@cache
-def drawn(name: str):
-    """seed -> prompts of the theorem's domain."""
-    return jax.jit(lambda seed: domain(theorem(name)[0], seed))
-
-
 @THEOREMS
 def test_the_transformer_is_the_solver(name):
     """read(stream after layer t) = answer(iterate after step s) for all (s, t) of the claim, on the theorem's domain."""
-    construction, gaps = theorem(name)
-    assert gaps(construction.params, domain(construction)).max() <= max(1e-12, construction.tolerance)
+    made = theorem(name)
+    assert made.gaps(made.params, made.drawn(7)).max() <= max(1e-12, made.tolerance)
 
 
 @THEOREMS
@@ -122,21 +145,19 @@ def test_any_start_and_any_used_rows(name, seed):
     A theorem with a tolerance is held to it on its domain, from starts of length one, with most rows used; one whose weights
     bear n has all rows used.
     """
-    construction, gaps = theorem(name)
-    delicate = construction.tolerance > 0.0
-    rng = np.random.default_rng(seed)
+    made = theorem(name)
+    delicate = made.tolerance > 0.0
+    rng, prompt = np.random.default_rng(seed), made.drawn(seed)
     if delicate:
-        prompt = drawn(name)(seed)
         x, y, x_query = map(np.asarray, prompt[:3])
         start = rng.normal(size=prompt.start.shape)
         start = start / np.linalg.norm(start, axis=-1, keepdims=True)
     else:
-        prompt = jax.eval_shape(partial(domain, construction))
         x, y, x_query, start = (rng.normal(size=leaf.shape) for leaf in (*prompt[:3], prompt.start))
     used = rng.random(y.shape) < rng.uniform(0.7 * delicate, 1.0, (PROMPTS, 1))
     used[0], used[1], used[2] = True, False, np.arange(y.shape[1]) < y.shape[1] // 2
     prompts = make_prompt(x, y, x_query, used | (name in OF_ONE_LENGTH), start)
-    assert gaps(construction.params, prompts).max() <= max(1e-12, construction.tolerance)
+    assert made.gaps(made.params, prompts).max() <= max(1e-12, made.tolerance)
 
 
 @THEOREMS
@@ -146,14 +167,15 @@ def test_no_leaf_is_idle(name):
     It is relative, and absolute on zeros: what an entry alone is multiplied by may have no effect, as in conjugate gradients.
     An approximation has a gap by itself, than which the noise's is ten times larger.
     """
-    construction, gaps = theorem(name)
-    closed = max(1e-6, 10.0 * gaps(construction.params, domain(construction)).max())
-    leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, construction.params))
+    made = theorem(name)
+    prompts = made.drawn(7)
+    closed = max(1e-6, 10.0 * made.gaps(made.params, prompts).max())
+    leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, made.params))
     for index, leaf in enumerate(leaves):
         noise = 1e-3 * np.random.default_rng(index).normal(size=leaf.shape)
         moved = leaf + noise * np.where(leaf == 0.0, 1.0, leaf)
         noisy = tree.unflatten([*leaves[:index], moved, *leaves[index + 1 :]])
-        assert not gaps(noisy, domain(construction)).max() <= closed  # an overflow is a gap too
+        assert not made.gaps(noisy, prompts).max() <= closed  # an overflow is a gap too
 
 
 @pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
@@ -262,28 +284,38 @@ def any_prompt(n: int, d: int, m: int, seed: int = 0) -> Prompt:
 
 
 def learner_of(name: str):
-    """The learner of a construction of the table; its parameters; its LISTA-VM."""
-    construction, _ = theorem(name)
+    """The learner of a construction of the table; its parameters; its LISTA-VM. Called where JAX traces, like all of them."""
+    construction = CONSTRUCTIONS[name]()
     return transformer_learner(construction.config, construction.encoding), construction.params, construction.solver.layers
 
 
 def test_prefixes_are_the_textbooks():
     """One pass answers <x_k, w_t^k> for every prefix k and layer t, with w_t^k by the paper's formula."""
-    learner, params, layers = learner_of("lista-vm-factored")
     prompt = any_prompt(n=20, d=10, m=1)
+
+    @jax.jit
+    def run():
+        learner, params, layers = learner_of("lista-vm-factored")
+        return learner.prefixes(params, prompt), layers
+
+    answers, layers = run()
     iterates = textbook_lista_vm(layers, prompt.x, prompt.y)
     expected = np.einsum("ktd,kd->tk", iterates, np.concatenate([prompt.x, prompt.x_query]))
-    answers = np.asarray(jax.jit(learner.prefixes)(params, prompt))
     assert np.abs(answers - expected).max() <= 1e-13 * np.abs(expected).max()
 
 
 def test_a_linear_read_out_serves_one_length():
     """After one layer more the linear read-out says (2n + 1) / (2k + 1) <x_k, w_T^k> on prefix k: exact for k = n alone."""
-    learner, params, layers = learner_of("lista-vm-linear-read-out")
     prompt = any_prompt(n=20, d=10, m=1)
+
+    @jax.jit
+    def run():
+        learner, params, layers = learner_of("lista-vm-linear-read-out")
+        return learner.prefixes(params, prompt)[-1], learner.predict(params, prompt)[-1], layers
+
+    answers, last, layers = run()
     iterates = textbook_lista_vm(layers, prompt.x, prompt.y)[:, -1]
     expected = np.einsum("kd,kd->k", iterates, np.concatenate([prompt.x, prompt.x_query]))
-    answers, last = jax.jit(lambda *args: (learner.prefixes(*args)[-1], learner.predict(*args)[-1]))(params, prompt)
     factor = (2 * 20 + 1) / (2 * np.arange(21) + 1)
     assert np.abs(answers / factor - expected).max() <= 1e-12 * np.abs(expected).max()
     np.testing.assert_allclose(last, expected[-1:], rtol=1e-11)
@@ -291,46 +323,53 @@ def test_a_linear_read_out_serves_one_length():
 
 def test_a_known_support_is_never_left():
     """Coordinates outside the support are exactly zero in every token that asks, at every layer; those inside move."""
-    construction, _ = theorem("lista-vm-known-support")
 
     @jax.jit
-    def run(params, prompt):
-        return Transformer(construction.config).apply({"params": params}, construction.encoding.tokens(prompt))
+    def run(prompt):
+        made = CONSTRUCTIONS["lista-vm-known-support"]()
+        stream = Transformer(made.config).apply({"params": made.params}, made.encoding.tokens(prompt))
+        return stream.residual[:, ::2, made.encoding.layout.slice("w")]
 
-    stream = run(construction.params, any_prompt(n=20, d=10, m=1))
-    asking = np.asarray(stream.residual[:, ::2, construction.encoding.layout.slice("w")])
+    asking = np.asarray(run(any_prompt(n=20, d=10, m=1)))
     assert (asking[..., 5:] == 0.0).all()
     assert (asking[1:, 1:, :5] != 0.0).any(axis=(0, 1)).all()
 
 
 def test_factored_heads_merge_to_merged_ones():
     """query key' and value output of the factored fill are the merged fill, entry by entry; spare dimensions are idle."""
-    (merged, _), (factored, _) = theorem("lista-vm"), theorem("lista-vm-factored")
-    spacious = lista_vm(factored.solver.layers, bound=BOUND, head_dim=15)
-    assert (factored.config.head_dim, spacious.config.head_dim) == (11, 15)
-    for construction in (factored, spacious):
-        config, params = merge(construction.config, construction.params)
-        assert config == merged.config
-        chex.assert_trees_all_equal(params, merged.params)
+
+    @jax.jit
+    def trees():
+        merged, factored = CONSTRUCTIONS["lista-vm"](), CONSTRUCTIONS["lista-vm-factored"]()
+        spacious = lista_vm(random_varying_layers(), bound=BOUND, head_dim=15)
+        assert (factored.config.head_dim, spacious.config.head_dim) == (11, 15)
+        found = [merge(construction.config, construction.params) for construction in (factored, spacious)]
+        assert all(config == merged.config for config, _ in found)
+        return merged.params, *(params for _, params in found)
+
+    merged, *found = trees()
+    for params in found:
+        chex.assert_trees_all_equal(params, merged)
 
 
 def test_a_head_below_the_rank_is_refused():
     """The score <w, x> - B s s has rank d + 1, which no smaller head can hold."""
     with pytest.raises(ValueError, match="dimension 10 cannot hold rank 11"):
-        lista_vm(theorem("lista-vm")[0].solver.layers, head_dim=10)
+        jax.eval_shape(partial(lista_vm, head_dim=10), draw_layers(np.random.default_rng(0), DEPTH, 10))
 
 
 def test_one_token_serves_all_queries():
     """With a quadratic read-out m queries in one token are m prompts of one query; without queries the answer is w_t."""
-    learner, params, layers = learner_of("lista-vm")
     prompt = any_prompt(n=20, d=10, m=3)
 
     @jax.jit
-    def run(params):
-        alone = jax.vmap(lambda query: learner.predict(params, prompt._replace(x_query=query[None])))(prompt.x_query)
-        return learner.predict(params, prompt), alone[..., 0].T, learner.predict(params, prompt._replace(x_query=None))
+    def run():
+        learner, params, layers = learner_of("lista-vm")
+        answer = partial(learner.predict, params)
+        alone = jax.vmap(lambda query: answer(prompt._replace(x_query=query[None])))(prompt.x_query)
+        return answer(prompt), alone[..., 0].T, answer(prompt._replace(x_query=None)), layers
 
-    together, alone, iterates = jax.tree.map(np.asarray, run(params))
+    together, alone, iterates, layers = jax.tree.map(np.asarray, run())
     expected = textbook_lista_vm(layers, prompt.x, prompt.y)[-1]
     scale = np.abs(expected).max()
     assert np.abs(iterates - expected).max() <= 1e-13 * scale
@@ -343,28 +382,34 @@ def test_one_token_serves_all_queries():
 
 def test_momentum_fits_into_the_shape_of_small_tf():
     """Width 2d + 2 and four heads as for LISTA-VM; 6d + 1 hidden units, and Small TF has 4 (2d + 2)."""
-    config, shape = theorem("lista-vm-with-momentum")[0].config, small_tf(d=10, depth=6)
+    config, shape = theorem("lista-vm-with-momentum").config, small_tf(d=10, depth=6)
     assert (config.width, config.heads, config.depth) == (shape.width, shape.heads, shape.depth)
     assert config.mlp_dim == 6 * 10 + 1 <= shape.mlp_dim
 
 
 def test_without_momentum_it_is_lista_vm():
     """At m = rho = 0 the Transformer answers what LISTA-VM's does, on every prefix."""
-    plain, prompt = random_varying_layers(), domain(theorem("lista-vm")[0])
-    zeros = jnp.zeros_like(plain.threshold)
-    answers = []
-    for construction in (theorem("lista-vm")[0], lista_vm_with_momentum(MomentumLayers(*plain, zeros, zeros), bound=BOUND)):
-        learner = transformer_learner(construction.config, construction.encoding)
-        answers.append(np.asarray(jax.jit(jax.vmap(learner.prefixes, in_axes=(None, 0)))(construction.params, prompt)))
+
+    @jax.jit
+    def run(prompts):
+        plain = random_varying_layers()
+        zeros = jnp.zeros_like(plain.threshold)
+        constructions = CONSTRUCTIONS["lista-vm"](), lista_vm_with_momentum(MomentumLayers(*plain, zeros, zeros), bound=BOUND)
+        learners = [transformer_learner(made.config, made.encoding) for made in constructions]
+        return [
+            jax.vmap(partial(own.prefixes, made.params))(prompts) for own, made in zip(learners, constructions, strict=True)
+        ]
+
+    answers = jax.tree.map(np.asarray, run(theorem("lista-vm").drawn(7)))
     size = np.abs(answers[0]).max(axis=(1, 2), keepdims=True)
     assert (np.abs(answers[0] - answers[1]) <= 1e-12 * size).all()
 
 
 def test_the_gate_is_needed():
     """A gate below the examples lets the MLP write into tokens that tell, and the theorem fails."""
-    construction, gaps = theorem("lista-vm-with-momentum")
-    small = lista_vm_with_momentum(random_momentum_layers(depth=6), bound=BOUND, gate=1.0)
-    assert not (gaps(small.params, domain(construction)) <= 1e-3).any()
+    made = theorem("lista-vm-with-momentum")
+    small = jax.jit(lambda: lista_vm_with_momentum(random_momentum_layers(depth=6), bound=BOUND, gate=1.0).params)()
+    assert not (made.gaps(small, made.drawn(7)) <= 1e-3).any()
 
 
 # --- families: hyper-parameters -> construction -------------------------------------------------------------------------
@@ -841,17 +886,25 @@ def run_family(name: str):
     """Sixteen thetas, and at each by vmap: the Transformer's answers where the theorem claims something, and the gradients in
     theta of a sum of them, through the parameters and through the solver."""
     family, draw, _ = FAMILIES[name]
-    learner, prompt = constrained_learner(family, lambda key, prompt: None), family_prompt(name)
+    prompt, at = family_prompt(name), []
+
+    def noted(theta):
+        construction = family(theta)
+        at[:] = construction.at
+        return construction
+
+    learner = constrained_learner(noted, lambda key, prompt: None)
 
     def weigh(answers):
         return jnp.sum(answers * jnp.cos(jnp.arange(answers.size)).reshape(answers.shape))
 
     def network(theta):
-        return learner.predict(theta, prompt)[jnp.asarray([layer for _, layer in family(theta).at])]
+        answers = learner.predict(theta, prompt)
+        return answers[np.array([layer for _, layer in at])]
 
     def solver(theta):
         construction = family(theta)
-        iterates = unroll(construction.solver, prompt, STEPS)[jnp.asarray([step for step, _ in construction.at])]
+        iterates = unroll(construction.solver, prompt, STEPS)[np.array([step for step, _ in at])]
         return jax.vmap(construction.answer, in_axes=(0, None))(iterates, prompt)
 
     def run(theta):

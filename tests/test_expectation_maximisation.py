@@ -88,6 +88,18 @@ def run(name):
     return jax.jit(lambda prompt: unroll(SOLVERS[name][0], prompt, STEPS))
 
 
+@jax.jit
+def run_em(weights, noise, prompt):
+    """Iterates of EM with these weights and this noise."""
+    return unroll(expectation_maximisation(weights, noise), prompt, STEPS)
+
+
+@jax.jit
+def run_symmetric_em(weight, noise, prompt):
+    """The same for b and -b."""
+    return unroll(symmetric_em(weight, noise), prompt, STEPS)
+
+
 @cache
 def costs(name):
     """(iterates, prompt) -> objectives, compiled once."""
@@ -139,18 +151,18 @@ def test_one_component_is_least_squares():
     """K = 1, and the symmetric pair with pi = 1, are least squares after one step."""
     x, y, components = arrays(3)
     expected = np.linalg.lstsq(x, y, rcond=None)[0]
-    one = unroll(expectation_maximisation(jnp.ones(1), NOISE), Prompt.of(x, y, start=components[:1]), 1, keep="last")
-    np.testing.assert_allclose(one[0], expected, atol=1e-12)
-    pair = unroll(symmetric_em(1.0, NOISE), Prompt.of(x, y, start=components[0]), 1, keep="last")
-    np.testing.assert_allclose(pair, expected, atol=1e-12)
+    one = run_em(jnp.ones(1), NOISE, Prompt.of(x, y, start=components[:1]))
+    np.testing.assert_allclose(one[1, 0], expected, atol=1e-12)
+    pair = run_symmetric_em(1.0, NOISE, Prompt.of(x, y, start=components[0]))
+    np.testing.assert_allclose(pair[1], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", EXACT)
 def test_gradient_em_of_many_inner_steps_is_em(name):
     """With 400 inner steps the two agree to 1e-12 at every step."""
     many = {"exact": gradient_em(WEIGHTS, NOISE, 0.7, 400), "symmetric": symmetric_gradient_em(WEIGHT, NOISE, 0.7, 400)}
-    prompt = prompt_of(name, 4, n=400)
-    np.testing.assert_allclose(unroll(many[name], prompt, STEPS), unroll(EXACT[name], prompt, STEPS), rtol=0.0, atol=1e-12)
+    both_of = jax.jit(lambda prompt: [unroll(solver, prompt, STEPS) for solver in (many[name], EXACT[name])])
+    np.testing.assert_allclose(*both_of(prompt_of(name, 4, n=400)), rtol=0.0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -160,10 +172,11 @@ def test_a_step_goes_to_the_nearest_minimiser(name):
     # all examples belong about as well to every component, so that the limit is soon reached
     x, y, _ = arrays(5, n=2, d=5)
     prompt = Prompt.of(x, 0.1 * y, start=start_of(name, 0.1 * jnp.asarray(np.random.default_rng(6).normal(size=(K, 5)))))
-    step = unroll(EXACT[name], prompt, 1, keep="last")
+    both_of = jax.jit(lambda prompt: [unroll(solver, prompt, 1, keep="last") for solver in (EXACT[name], many[name])])
+    step, limit = map(np.asarray, both_of(prompt))
     outside = np.eye(5) - np.linalg.pinv(x) @ x
     np.testing.assert_allclose((step - prompt.start) @ outside, 0.0, atol=1e-14)
-    np.testing.assert_allclose(unroll(many[name], prompt, 1, keep="last"), step, atol=1e-12)
+    np.testing.assert_allclose(limit, step, atol=1e-12)
 
 
 @EVERY_SOLVER
@@ -171,7 +184,7 @@ def test_without_examples_the_start_stays(name):
     """n = 0, in no rows or in unused rows."""
     prompt = prompt_of(name, 0)
     for empty in (prompt._replace(x=prompt.x[:0], y=prompt.y[:0], used=prompt.used[:0]), prompt_of(name, 0, np.zeros(N, bool))):
-        assert_close(jax.tree.map(lambda leaf: leaf[-1], unroll(SOLVERS[name][0], empty, 2)), empty.start, rtol=0.0)
+        assert_close(jax.tree.map(lambda leaf: leaf[-1], run(name)(empty)), empty.start, rtol=0.0)
 
 
 @EVERY_SOLVER
@@ -180,7 +193,7 @@ def test_unused_rows_change_nothing(name):
     used = np.random.default_rng(7).permutation(N) < 25
     prompt = prompt_of(name, 7, used)
     alone = Prompt.of(prompt.x[used], prompt.y[used], start=prompt.start)
-    assert_close(run(name)(prompt), unroll(SOLVERS[name][0], alone, STEPS), atol=1e-12)
+    assert_close(run(name)(prompt), run(name)(alone), atol=1e-12)
 
 
 @EVERY_SOLVER
@@ -202,25 +215,29 @@ def test_the_order_of_components_does_not_matter(maker):
     """Components and weights in another order give the same components in that order."""
     order = jnp.array([2, 0, 1])
     prompt = prompt_of("exact", 8)
-    ours = unroll(maker(WEIGHTS[order], NOISE), prompt._replace(start=prompt.start[order]), STEPS)
-    np.testing.assert_allclose(ours, unroll(maker(WEIGHTS, NOISE), prompt, STEPS)[:, order], atol=1e-12)
+    compiled = jax.jit(lambda weights, prompt: unroll(maker(weights, NOISE), prompt, STEPS))
+    ours = compiled(WEIGHTS[order], prompt._replace(start=prompt.start[order]))
+    np.testing.assert_allclose(ours, np.asarray(compiled(WEIGHTS, prompt))[:, order], atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [0.01, 30.0])
 def test_units_do_not_matter(scale):
     """Labels, noise and start times c give iterates times c."""
     prompt = prompt_of("exact", 9)
-    ours = unroll(
-        expectation_maximisation(WEIGHTS, scale * NOISE), prompt._replace(y=scale * prompt.y, start=scale * prompt.start), 5
-    )
-    np.testing.assert_allclose(ours, scale * run("exact")(prompt)[:6], rtol=1e-9)
+    ours = run_em(WEIGHTS, scale * NOISE, prompt._replace(y=scale * prompt.y, start=scale * prompt.start))
+    np.testing.assert_allclose(ours[:6], scale * run("exact")(prompt)[:6], rtol=1e-9)
 
 
 def test_the_sign_is_the_difference_of_responsibilities():
     """E s = gamma_1 - gamma_2 of the components b and -b."""
     prompt = prompt_of("symmetric", 10, np.arange(N) < 30)
-    shares = responsibilities(both(prompt.start), prompt, jnp.array([WEIGHT, 1 - WEIGHT]), NOISE)
-    signs = expected_signs(prompt.start, prompt, WEIGHT, NOISE)
+
+    @jax.jit
+    def run(prompt):
+        shares = responsibilities(both(prompt.start), prompt, jnp.array([WEIGHT, 1 - WEIGHT]), NOISE)
+        return shares, expected_signs(prompt.start, prompt, WEIGHT, NOISE)
+
+    shares, signs = run(prompt)
     np.testing.assert_allclose(signs, shares[:, 0] - shares[:, 1], atol=1e-14)
 
 
@@ -247,23 +264,23 @@ def test_symmetric_em_is_em_on_examples_with_both_signs():
     """For pi = 1/2: EM with free components on (x, y) and (x, -y) stays at (b, -b), with the b of symmetric EM."""
     prompt = prompt_of("symmetric", 11)
     doubled = Prompt.of(np.tile(prompt.x, (2, 1)), np.concatenate([prompt.y, -prompt.y]), start=both(prompt.start))
-    free = unroll(expectation_maximisation(jnp.array([0.5, 0.5]), NOISE), doubled, STEPS)
-    tied = unroll(symmetric_em(0.5, NOISE), prompt, STEPS)
-    np.testing.assert_allclose(free, jnp.stack([tied, -tied], axis=1), atol=1e-12)
+    free = run_em(jnp.array([0.5, 0.5]), NOISE, doubled)
+    tied = np.asarray(run_symmetric_em(0.5, NOISE, prompt))
+    np.testing.assert_allclose(free, np.stack([tied, -tied], axis=1), atol=1e-12)
 
 
 def test_the_other_name_of_the_symmetric_pair():
     """(b, pi) and (-b, 1 - pi) are one mixture, and the steps from them are one."""
     prompt = prompt_of("symmetric", 12)
-    other = unroll(symmetric_em(1.0 - WEIGHT, NOISE), prompt._replace(start=-prompt.start), STEPS)
+    other = run_symmetric_em(1.0 - WEIGHT, NOISE, prompt._replace(start=-prompt.start))
     np.testing.assert_allclose(other, -run("symmetric")(prompt), atol=1e-12)
 
 
 def test_zero_is_a_fixed_point_of_the_balanced_pair():
     """For pi = 1/2 EM stays at b = 0, which is why it has no start of its own."""
     prompt = prompt_of("symmetric", 13)._replace(start=jnp.zeros(D))
-    assert np.all(np.asarray(unroll(symmetric_em(0.5, NOISE), prompt, 3)) == 0.0)
-    assert np.all(np.asarray(unroll(symmetric_em(WEIGHT, NOISE), prompt, 1, keep="last")) != 0.0)
+    assert np.all(np.asarray(run_symmetric_em(0.5, NOISE, prompt)) == 0.0)
+    assert np.all(np.asarray(run("symmetric")(prompt))[1] != 0.0)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -274,24 +291,28 @@ def test_without_noise_the_truth_is_a_fixed_point(name):
     truth = truth if name == "exact" else np.stack([truth[0], -truth[0]])
     y = np.sum(x * truth[rng.integers(0, len(truth), N)], axis=1)
     solver = {"exact": expectation_maximisation(WEIGHTS, 1e-3), "symmetric": symmetric_em(WEIGHT, 1e-3)}[name]
-    truth = truth if name == "exact" else truth[0]
-    stays = unroll(solver, Prompt.of(x, y, start=jnp.asarray(truth)), 5)
+    truth, compiled = truth if name == "exact" else truth[0], jax.jit(lambda prompt: unroll(solver, prompt, 30))
+    stays = compiled(Prompt.of(x, y, start=jnp.asarray(truth)))[:6]
     np.testing.assert_allclose(stays, np.broadcast_to(truth, stays.shape), atol=1e-9)
     near = Prompt.of(x, y, start=jnp.asarray(truth + 0.02 * rng.normal(size=truth.shape)))
-    np.testing.assert_allclose(unroll(solver, near, 30, keep="last"), truth, atol=1e-9)
+    np.testing.assert_allclose(compiled(near)[-1], truth, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["exact", "gradient", "symmetric", "symmetric-gradient"])
 def test_the_residual_is_the_gradient_of_the_likelihood(name):
     """Fisher's identity: sigma^2 times what jax.grad gives; where EM ends it is zero, and gradient EM stays."""
     solver, objective = SOLVERS[name]
-    prompt = prompt_of(name, 15)
-    np.testing.assert_allclose(
-        solver.residual(prompt.start, prompt), NOISE**2 * jax.grad(objective)(prompt.start, prompt), atol=1e-13
-    )
-    last = unroll(EXACT["symmetric" if "symmetric" in name else "exact"], prompt, 2000, keep="last")
-    np.testing.assert_allclose(solver.residual(last, prompt), 0.0, atol=1e-12)
-    np.testing.assert_allclose(solver.step(last, prompt, None), last, atol=1e-11)
+
+    @jax.jit
+    def run(prompt):
+        last = unroll(EXACT["symmetric" if "symmetric" in name else "exact"], prompt, 2000, keep="last")
+        residuals = jax.vmap(solver.residual, in_axes=(0, None))(jnp.stack([prompt.start, last]), prompt)
+        return residuals, jax.grad(objective)(prompt.start, prompt), last, solver.step(last, prompt, None)
+
+    (residual, at_last), gradient, last, after = run(prompt_of(name, 15))
+    np.testing.assert_allclose(residual, NOISE**2 * gradient, atol=1e-13)
+    np.testing.assert_allclose(at_last, 0.0, atol=1e-12)
+    np.testing.assert_allclose(after, last, atol=1e-11)
 
 
 def test_the_answer_has_a_derivative():
@@ -301,8 +322,8 @@ def test_the_answer_has_a_derivative():
     def answer(noise, gradient):
         return unroll(symmetric_em(WEIGHT, noise), prompt, 300, gradient, keep="last")
 
-    derivatives = [jax.jacrev(answer)(NOISE, gradient) for gradient in (Implicit(), Unrolled())]
-    np.testing.assert_allclose(*derivatives, atol=1e-10)
+    derivatives = jax.jit(lambda noise: [jax.jacrev(answer)(noise, gradient) for gradient in (Implicit(), Unrolled())])
+    np.testing.assert_allclose(*derivatives(NOISE), atol=1e-10)
 
 
 def test_estimating_em_is_that_of_scikit_learn():
@@ -310,7 +331,7 @@ def test_estimating_em_is_that_of_scikit_learn():
     rng = np.random.default_rng(17)
     y = np.concatenate([rng.normal(-1.0, 0.6, 30), rng.normal(2.0, 0.6, 50)])
     start = Mixture(jnp.array([[-0.5], [1.0]]), jnp.array([0.5, 0.5]), jnp.array(1.0))
-    ours = unroll(estimating_em(1e-3), Prompt.of(np.ones((80, 1)), y, start=start), 4)
+    ours = jax.jit(lambda prompt: unroll(estimating_em(1e-3), prompt, 4))(Prompt.of(np.ones((80, 1)), y, start=start))
     theirs = GaussianMixture(
         2, covariance_type="tied", max_iter=1, warm_start=True, reg_covar=0.0, tol=1e-30,
         means_init=start.components, weights_init=start.weights, precisions_init=np.ones((1, 1)),
@@ -326,7 +347,7 @@ def test_estimating_em_is_that_of_scikit_learn():
 def test_noise_has_a_floor():
     """Labels without noise drive sigma to its floor and no lower; weights stay probabilities."""
     prompt = prompt_of("estimating", 18, noise=0.0)
-    path = unroll(estimating_em(FLOOR), prompt, 60)
+    path = jax.jit(lambda prompt: unroll(estimating_em(FLOOR), prompt, 60))(prompt)
     assert np.all(np.asarray(path.noise) >= FLOOR)
     np.testing.assert_allclose(path.noise[-1], FLOOR, rtol=1e-12)
     np.testing.assert_allclose(path.weights.sum(axis=1), 1.0, rtol=1e-12)
@@ -352,11 +373,14 @@ def test_the_spectral_start_tends_to_b(weight):
     for n in (2_000, 200_000):
         x = rng.normal(size=(n, D))
         y = np.where(rng.random(n) < weight, 1.0, -1.0) * (x @ b) + 0.3 * rng.normal(size=n)
-        errors.append(np.linalg.norm(symmetric_spectral_start(Prompt.of(x, y), weight).start - b))
+        errors.append(np.linalg.norm(SPECTRAL_START(Prompt.of(x, y), weight).start - b))
     assert errors[0] < 0.15
     assert errors[1] < 0.03
     empty = Prompt.of(np.zeros((0, D)), np.zeros(0))
-    assert np.all(np.asarray(symmetric_spectral_start(empty, weight).start) == 0.0)
+    assert np.all(np.asarray(SPECTRAL_START(empty, weight).start) == 0.0)
+
+
+SPECTRAL_START = jax.jit(symmetric_spectral_start)
 
 
 def test_the_spectral_start_is_numpys():
@@ -366,7 +390,7 @@ def test_the_spectral_start_is_numpys():
     values, vectors = np.linalg.eigh((x * y[:, None] ** 2).T @ x / N)
     expected = np.sqrt(0.5 * (values[-1] - values[:-1].mean())) * vectors[:, -1]
     expected *= np.sign(0.4 * expected @ (x.T @ y))
-    np.testing.assert_allclose(symmetric_spectral_start(prompt, WEIGHT).start, expected, atol=1e-12)
+    np.testing.assert_allclose(SPECTRAL_START(prompt, WEIGHT).start, expected, atol=1e-12)
 
 
 def test_the_spectral_subspace_holds_the_components():
@@ -375,7 +399,7 @@ def test_the_spectral_subspace_holds_the_components():
     truth = rng.normal(size=(2, 6))
     x = rng.normal(size=(100_000, 6))
     y = np.sum(x * truth[rng.integers(0, 2, 100_000)], axis=1)
-    drawn = np.asarray(in_spectral_subspace(2)(jax.random.key(0), Prompt.of(x, y)))
+    drawn = np.asarray(jax.jit(in_spectral_subspace(2))(jax.random.key(0), Prompt.of(x, y)))
     outside = drawn @ (np.eye(6) - np.linalg.pinv(truth) @ truth)
     norms = np.linalg.norm(drawn, axis=1)
     np.testing.assert_allclose(norms, np.sqrt(np.mean(np.sum(truth**2, axis=1))), rtol=0.05)
@@ -390,11 +414,15 @@ def test_the_best_start_leads_to_the_least_objective():
     def draw(key, prompt):
         return jax.random.normal(key, (K, prompt.x.shape[1]))
 
-    chosen = best_start(solver, objective, draw, 6, STEPS)(jax.random.key(1), prompt)
-    starts = [draw(key, prompt) for key in jax.random.split(jax.random.key(1), 6)]
+    @jax.jit
+    def chosen_and_drawn(key):
+        starts = [draw(own, prompt) for own in jax.random.split(key, 6)]
+        return best_start(solver, objective, draw, 6, STEPS)(key, prompt).start, starts
+
+    chosen, starts = chosen_and_drawn(jax.random.key(1))
     finals = [float(costs("exact")(run("exact")(prompt._replace(start=start)), prompt)[-1]) for start in starts]
     assert np.ptp(finals) > 1e-3
-    np.testing.assert_array_equal(chosen.start, starts[int(np.argmin(finals))])
+    np.testing.assert_array_equal(chosen, starts[int(np.argmin(finals))])
 
 
 def test_a_start_without_a_number_is_not_taken():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from experiments.memformer.claims import level
 from experiments.memformer.mixture import (
     MEANS,
     VARIANCES,
@@ -20,8 +21,15 @@ from experiments.memformer.mixture import (
     routed,
 )
 from experiments.memformer.published.config import Config
+from experiments.memformer.published.first_stage import first_stage
 from experiments.memformer.published.protocols import extracted
+from experiments.memformer.scales import by_gate
+from jaxl2o.constructions.first_order import optimal
 from jaxl2o.evaluation.curves import squared_errors
+from jaxl2o.limits.polynomial import optimal_momentum
+from jaxl2o.models.experts import gated, inverse_variance
+from jaxl2o.models.learner import transformer_learner
+from jaxl2o.solvers.momentum import Steps
 from jaxl2o.tasks.regression import gaussian_mixture, linear_regression
 
 COMPONENTS = pytest.mark.parametrize(("mean", "variance"), list(zip(MEANS, VARIANCES, strict=True)))
@@ -49,6 +57,53 @@ def test_losses_are_those_of_draws(mean, variance):
 def test_one_step_of_a_centred_component():
     """The least loss after one step is E x^2 E w^2 Var(H) / E H^2: for N(0, 1) and n examples 2 / (n + 2)."""
     np.testing.assert_allclose(least(loss_matrix(20, 0.0, 1.0, 1)), [1.0, 2.0 / 22.0], rtol=1e-12)
+
+
+def test_the_gated_method_is_the_gated_transformer():
+    """The solver whose losses are measured answers as the optimal construction does behind the same gate, after every layer."""
+    gate, steps = inverse_variance(5.0), Steps(*map(jnp.asarray, optimal_momentum(20, 5, 4)))
+    construction = optimal(20, jnp.eye(5), 4)
+    layers = transformer_learner(construction.config, gated(construction.encoding, gate)).predict
+    prompt = linear_regression(20, jnp.eye(5)).sample(jax.random.key(3)).prompt
+    prompt = prompt._replace(x=1.7 * prompt.x)
+    np.testing.assert_allclose(by_gate(gate, steps, 4, None, prompt), layers(construction.params, prompt), rtol=1e-10)
+
+
+def test_a_level_has_the_wider_interval():
+    """Of seeds that agree it is the prompts' normal one, of seeds that do not Student's with four degrees of freedom."""
+    errors = np.full((5, 1), 0.1)
+    alike = level({"a/loss": np.full((5, 1), 2.0), "a/error": errors}, "a")
+    np.testing.assert_allclose(alike.interval, np.log(2.0) + 1.96 * 0.1 / 5**0.5 / 2.0 * np.array([-1.0, 1.0]), rtol=1e-12)
+    losses = np.array([[1.0], [2.0], [4.0], [2.5], [3.0]])
+    apart = level({"a/loss": losses, "a/error": errors}, "a")
+    half = 2.7764451 * scipy.stats.sem(losses[:, 0]) / 2.5
+    np.testing.assert_allclose(apart.interval, [np.log(2.5) - half, np.log(2.5) + half], rtol=1e-7)
+
+
+def test_the_first_stage_is_adam_on_clipped_matrices():
+    """300 steps have the effect of 200, on two draws of prompts: by NumPy's own Adam, gradients of norm .01 a matrix."""
+    config, key = Config(prompts=3, first_steps=300), jax.random.key(4)
+    task = linear_regression(4, jnp.eye(2), n_queries=2)
+    weights, first = np.array([1.0, -2.0, 0.5]), {"a": np.ones((2, 2, 2)), "b": np.full(2, 0.3)}
+
+    def loss(params, instances):
+        targets = jnp.mean(instances.y_query)
+        return jnp.sum((params["a"] - targets) ** 2) + jnp.sum(params["b"] ** 2) * weights.sum()
+
+    found = jax.jit(lambda key: first_stage(config, task, loss, jax.tree.map(jnp.asarray, first), key))(key)
+    draws = [jax.vmap(task.sample)(jax.random.split(own, 3)) for own in jax.random.split(key, 2)]
+    for name, slope in (("a", 2.0), ("b", 2.0 * weights.sum())):
+        value = first[name].copy()
+        mean, square = np.zeros_like(value), np.zeros_like(value)
+        for step in range(200):
+            target = float(jnp.mean(draws[step // 100].y_query)) if name == "a" else 0.0
+            gradient = slope * (value - target)
+            norm = np.abs(gradient) if name == "b" else np.linalg.norm(gradient, axis=(1, 2), keepdims=True)
+            gradient = gradient * np.minimum(1.0, 0.01 / norm)
+            mean, square = 0.99 * mean + 0.01 * gradient, 0.9 * square + 0.1 * gradient**2
+            corrected = mean / (1.0 - 0.99 ** (step + 1)), square / (1.0 - 0.9 ** (step + 1))
+            value = value - 1e-2 * corrected[0] / (np.sqrt(corrected[1]) + 1e-8)
+        np.testing.assert_allclose(found[name], value, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -289,9 +289,10 @@ def test_a_gated_decoder_does_not_look_ahead():
     config = TransformerConfig(depth=2, heads=1, width=2 * D + 2)
     encoding = gated(scratch(D), inverse_variance(float(D)))
     learner, prompt = transformer_learner(config, encoding), draw(5)
-    params = learner.init(jax.random.key(0), prompt)
+    params = jax.jit(learner.init)(jax.random.key(0), prompt)
     short = Prompt.of(prompt.x[:4], prompt.y[:4], prompt.x[4:5])
-    np.testing.assert_allclose(learner.prefixes(params, prompt)[:, 4], learner.predict(params, short)[:, 0], rtol=1e-10)
+    prefixes, predict = jax.jit(learner.prefixes), jax.jit(learner.predict)
+    np.testing.assert_allclose(prefixes(params, prompt)[:, 4], predict(params, short)[:, 0], rtol=1e-10)
 
 
 def test_gates_and_tokens_that_do_not_fit_are_refused():

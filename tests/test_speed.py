@@ -1,12 +1,10 @@
 """What is timed is one function: the textbook, the module prompt by prompt, and the module on all prompts at once."""
 
+import io
 import json
 import re
-import subprocess
 import sys
-from dataclasses import asdict
 from functools import cache, partial
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,6 +14,7 @@ from experiments.speed import ours
 from experiments.speed.contenders import contenders
 from experiments.speed.shapes import SHAPES, Shape
 from experiments.speed.training import Config, curve_gap, field_of, ratios
+from experiments.speed.worker import Turn
 from jaxl2o.training.loop import advance, mean_loss, task_keys
 
 SMALL = {
@@ -110,19 +109,19 @@ def test_contenders_are_distinct_and_each_change_is_one_step(name):
             ours.Settings(**contender.job["settings"])
 
 
-def test_a_worker_takes_turns():
-    """It says that it is ready, then the median and its memory for every number of steps asked, and ends with its input."""
-    settings = asdict(ours.Settings(devices=1, unroll=False, dispatch=1))
-    job = {"side": "ours", "shape": SMALL["small-tf"]._asdict(), "settings": settings}
-    answer = subprocess.run(
-        [sys.executable, "-m", "experiments.speed.worker"],
-        input=f"{json.dumps(job)}\n2\n1\n",
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).resolve().parent.parent,
-        check=True,
-    )
-    ready, *turns = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
+def test_a_worker_takes_turns(monkeypatch, capsys):
+    """It says that it is ready, then the median and its memory for every number of steps asked, and ends with its input.
+
+    The smoke preset has workers in processes of their own.
+    """
+    monkeypatch.setattr(sys, "stdin", io.StringIO("3\n1\n"))
+    turn = Turn(warm_up=2)
+    for seconds in ([9.0], [9.0], [0.3, 0.1], [0.2]):
+        turn(seconds)
+    with pytest.raises(SystemExit) as ended:
+        turn([0.4])
+    assert not ended.value.code
+    ready, *turns = map(json.loads, capsys.readouterr().out.splitlines())
     assert ready == {"ready": True}
-    assert len(turns) == 2
-    assert all(turn["seconds"] > 0 and turn["memory"] > 2**20 for turn in turns)
+    assert [answer["seconds"] for answer in turns] == [0.2, 0.4]
+    assert all(answer["memory"] > 2**20 for answer in turns)

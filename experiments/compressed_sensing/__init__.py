@@ -78,7 +78,7 @@ PRESETS = {
     "smoke": Config(
         data=("digits",),
         depth=2,
-        steps=60,
+        steps=4,
         batch=32,
         transformer_steps=4,
         transformer_batch=4,

@@ -68,7 +68,7 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(("small",), depth=2, batch=16, short=2, long=2, adaptive=2, matrices=2, validation=16, test=32),
+    "smoke": Config(("small",), depth=2, batch=16, short=1, long=1, adaptive=1, matrices=1, validation=16, test=32),
     "quick": Config(),
     "cpu": Config(long=5000, adaptive=20_000, matrices=20_000),
 }

@@ -11,7 +11,7 @@ integrated out, as a natural logarithm; predicting zero has log 5. It is exact, 
 Transformer that is trained, else a mean over a million prompts for each of five seeds; intervals hold the larger of the spread
 of the prompts and that of the seeds. Transformers that write labels alone are trained as the solvers that they equal, with
 parameters of their own for every depth; one is trained as a Transformer, its coefficients alone. Published: as read off the
-paper's figures, one batch of 1000 prompts; `memformer.published` trains and tests as the paper does.
+paper's figures, one batch of 1000 prompts; `memformer.published` trains and tests as the paper does, at its sizes.
 Expected. Least log loss of fixed coefficients .143, -1.018, -2.013, -2.901; conjugate gradients -.096, -1.781, -3.767, -6.395.
 Command. python -m experiments memformer --preset quick
 """

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from experiments.claims import Claim, claim
 from experiments.common import Results
@@ -26,13 +27,17 @@ class Level(NamedTuple):
 
 
 def level(results: Results, key: str, step: int = -1) -> Level:
-    """The logarithm of the mean loss of all seeds' prompts after so many steps; the error is that of prompts or of seeds."""
+    """The logarithm of the mean loss of all seeds' prompts after so many steps; the error is that of prompts or of seeds.
+
+    The interval is the wider of two: a normal one from the spread of prompts, and Student's from that of the few seeds.
+    """
     losses, errors = (results[f"{key}/{name}"][:, step] for name in ("loss", "error"))
     count = len(losses)
-    of_seeds = np.std(losses, ddof=1) / np.sqrt(count) if count > 1 else 0.0
-    error = float(max(np.sqrt(np.sum(errors**2)) / count, of_seeds) / losses.mean())
+    of_prompts = np.sqrt(np.sum(errors**2)) / count / losses.mean()
+    of_seeds = np.std(losses, ddof=1) / np.sqrt(count) / losses.mean() if count > 1 else 0.0
+    half = float(max(1.96 * of_prompts, stats.t.ppf(0.975, count - 1) * of_seeds if count > 1 else 0.0))
     value = float(np.log(losses.mean()))
-    return Level(value, (value - 1.96 * error, value + 1.96 * error), error)
+    return Level(value, (value - half, value + half), float(max(of_prompts, of_seeds)))
 
 
 def claims(results: Results) -> list[Claim]:

@@ -119,7 +119,7 @@ def by_prompts(axes: Axes, results: Results) -> None:
         upper = [results[f"few/{size}/gap"][2, layer] for size in sizes]
         title = "1 layer" if layer == 0 else f"{layer + 1} layers"
         axes.plot(sizes, upper, color=COLOURS[colours[layer]], marker="o", label=title)
-    axes.plot(sizes, results["few/bound"], color=COLOURS["limit"], linestyle="--", label="bound, 1 layer")
+    axes.plot(sizes, results["few/bound"], color=COLOURS["limit"], linestyle="--", label="bound, 1 layer, inputs cut off")
     axes.set(title="Coefficients from few prompts: the gap", xlabel="prompts", ylabel="97.5 % quantile of training sets")
     axes.set(xscale="log", yscale="log")
     axes.legend(fontsize=8)

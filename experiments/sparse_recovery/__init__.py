@@ -26,14 +26,11 @@ from experiments.sparse_recovery.rows import table as table
 COST = {"smoke": "20 s", "quick": "35 min"}
 PRESETS = {
     "smoke": Config(
-        parts=("noise", "bound"),
+        parts=("blocks", "bound"),
         d=8,
         n=6,
-        longest=8,
         sparsity=2,
         depth=2,
-        deeper=3,
-        pool=3,
         steps=2,
         batch=8,
         validation=16,

@@ -2,19 +2,20 @@
 
 Claim. A loss on the prompts that were trained on flatters, and momentum whose two numbers are tuned is near the best scalar
 coefficients without any training. Trained on fresh prompts, layers without memory are level with the others where inputs are
-isotropic; at condition 16 they are not yet after these steps, which is a matter of how they are trained: with scores that are a
-number times a matrix, as in `memformer`, the same layers come near.
+isotropic; at condition 16 they are 0.12 nats above them after these steps. What is published of GD++ and of small sets is met
+on the prompts that were trained on, not on others.
 Source. Dutta and Sra 2024 (arXiv:2410.07263): text of the first versions, figures and code of the last. Limits are this
 library's.
-How. As `memformer`: d = 5, n = 20, log of the mean squared error at a query, of five seeds together. As published: Adam at
-1e-2, 1000 steps on one set of 1000 prompts, loss on that set (dotted) and on 100,000 fresh prompts a seed (dashed). The code's
-first stage is left out: ten steps without effect in figures 1 and 2, a thousand for GD++ and small sets. As there, conjugate
-gradients, momentum, Nesterov's and the method apart from a Transformer see 19 examples. Sound (solid): from gradient descent,
-3000 steps of 256 fresh prompts, 5 million test prompts, intervals of 95 %. Markers: read off the paper's figures, or its
-printed numbers, of tests on fresh prompts in figures 1 and 2 and against momentum, and on own prompts in the others.
-Losses of momentum and Nesterov's are exact; their tuned numbers are each depth's best for the law that is tested.
-`quick` has the paper's sizes.
-Expected. Fresh above own, the more so the deeper; GD++ diverges on fresh prompts; momentum within .02 of scalars' best.
+How. As `memformer`: d = 5, n = 20, log of the mean squared error at a query, five seeds. As published: Adam at 1e-2, 1000 steps
+on one set of 1000 prompts, mean log loss of the seeds on that set (dotted) and on 100,000 fresh prompts a seed (dashed). Before
+them GD++ and small sets have the code's first stage, a thousand steps; in the other figures it has no effect. As there,
+conjugate gradients, momentum, Nesterov's and the method apart from a Transformer see 19 examples. Sound (solid): from gradient
+descent, free scores as a number times a matrix, 3000 steps of 256 fresh prompts, 5 million test prompts, intervals of 95 %.
+Markers: read off the paper's figures, or its printed numbers, of tests on fresh prompts in figures 1 and 2 and against
+momentum, and on own prompts in the others. Losses of momentum and Nesterov's are exact; their tuned numbers are each depth's
+best for the law that is tested. `quick` has the paper's sizes.
+Expected. Fresh above own, the more so the deeper; GD++ diverges on fresh prompts; momentum, tuned or trained, within .02 of
+scalars' best.
 Command. python -m experiments memformer.published --preset quick
 """
 
@@ -26,12 +27,12 @@ from experiments.memformer.published.experts import mixture, scales
 from experiments.memformer.published.figure import plot as plot
 from experiments.memformer.published.figure import table as table
 from experiments.memformer.published.forms import FORMS, gaps
-from experiments.memformer.published.protocols import Case, extracted, measure, network
+from experiments.memformer.published.protocols import Case, extracted, measure, network, staged
 
 FEW = 10  # prompts of a small set
 COST = {"smoke": "20 s", "quick": "1 h", "cpu": "6 h"}
 PRESETS = {
-    "smoke": Config(panels=("1a",), depth=1, seeds=1, steps=2, batch=4, test=16, prompts=8, own_steps=2, n=6),
+    "smoke": Config(panels=("2a",), depth=1, seeds=1, steps=2, batch=4, test=16, prompts=8, own_steps=2, n=6),
     "quick": Config(),
     "cpu": Config(steps=20_000, batch=512, test=5_000_000),
 }
@@ -44,15 +45,17 @@ def cases_of(config: Config) -> dict[str, dict[str, Case]]:
         "1b": ("no memory", "momentum"),
         "2a": ("Hadamard",),
         "accelerated": ("Hadamard, of the past",),
-        "moving": ("GD++, no memory", "GD++, Hadamard, of the past"),
     }
+    moving = ("GD++, no memory", "GD++, Hadamard, of the past")
     rotated = {title: network(config, "rotated", form) for title, form in FORMS.items()}
-    one, several = (rotated[title]._replace(prompts=FEW) for title in ("scalar, momentum", "scalar, momentum, 5 heads"))
+    few, several = (rotated[title]._replace(prompts=FEW) for title in ("scalar, momentum", "scalar, momentum, 5 heads"))
+    few = staged(config, few)
     return {panel: {title: rotated[title] for title in titles} for panel, titles in shown.items()} | {
+        "moving": {title: staged(config, rotated[title]) for title in moving},
         "2b": {title: network(config, "isotropic", FORMS[title]) for title in ("no memory", "Hadamard")},
         "few": {
-            "1 prompt": one._replace(prompts=1, sound=None),
-            f"{FEW} prompts": one,
+            "1 prompt": few._replace(prompts=1, sound=None),
+            f"{FEW} prompts": few,
             f"{FEW} prompts, 5 heads": several._replace(steps=min(config.own_steps, 200)),
         },
         "extracted": {f"{count} prompts": extracted(config, count) for count in config.sets},
@@ -62,11 +65,11 @@ def cases_of(config: Config) -> dict[str, dict[str, Case]]:
 def run(config: Config, run: Run) -> Results:
     """All panels that the config asks for, and the rows of methods that are not trained."""
     results: Results = {}
-    gaps(config, run, results)
+    shown = {panel: cases for panel, cases in cases_of(config).items() if panel in config.panels}
+    gaps(config, run, results, {case.form for cases in shown.values() for case in cases.values() if case.form is not None})
     baselines(config, run, results)
-    for panel, cases in cases_of(config).items():
-        if panel in config.panels:
-            measure(config, run, results, panel, cases)
+    for panel, cases in shown.items():
+        measure(config, run, results, panel, cases)
     for panel, part in {"scales": scales, "mixture": mixture}.items():
         if panel in config.panels:
             part(config, run, results)

@@ -51,6 +51,7 @@ def baselines(config: Config, run: Run, results: Results) -> None:
             score(sizes, run, found, title, partial(conjugate, config.depth), None, root)
             results[title] = found[f"{title}/loss"][:, 1:]
         results[f"limit/{law}"] = limit(config.n, EIGENVALUES[law], config.depth)[1:]
+        results[f"limit/{law}, as published"] = limit(fewer.n, EIGENVALUES[law], config.depth)[1:]
     with run.stage("the floor of GD++"):
         results["limit/moving"] = degree_bound(config.n, D, config.depth)[1:]
     matrices = {

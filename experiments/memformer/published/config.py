@@ -14,6 +14,7 @@ class Config(Sizes):
 
     panels: tuple[str, ...] = PANELS  # what is measured
     prompts: int = 1000  # of a training set, all of which are in every step
+    first_steps: int = 1000  # of the code's first stage, on 1000 prompts that are drawn anew every hundred steps
     own_steps: int = 1000  # of training on such a set
     sets: tuple[int, ...] = (10, 50, 100, 1000)  # training sets of the extracted method, in prompts
     long_steps: int = 5000  # of training it, but on the smallest set
@@ -27,4 +28,5 @@ class Config(Sizes):
         super().__post_init__()
         unknown = ", ".join(sorted(set(self.panels) - set(PANELS)))
         require(not unknown and len(self.panels) > 0, f"panels are {self.panels}; choose among {', '.join(PANELS)}.")
+        require(self.first_steps > 100, f"first_steps is {self.first_steps}; the last hundred have no effect: at least 101.")
         require(min(self.sets) >= 1, f"sets are {self.sets}; a training set has at least one prompt.")

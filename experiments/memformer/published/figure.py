@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.table import Table
+from scipy import stats
 
 from experiments.common import Results
 from experiments.figures import COLOURS, Draw, panels_of
@@ -72,7 +73,7 @@ TITLES = {
     "2a": "Hadamard memory, condition 16 (Fig. 2a)",
     "2b": "Hadamard memory, isotropic (Fig. 2b)",
     "accelerated": "Against momentum and Nesterov's, condition 16",
-    "moving": "GD++, condition 16 (Fig. 3)",
+    "moving": "GD++, condition 16 (last code)",
     "few": "Trained on few prompts, scalar scores (Figs. 4, 5)",
     "extracted": "The method apart from a Transformer, isotropic",
 }
@@ -89,7 +90,7 @@ SCALES = {
     3.5: (2.82, 1.52, 1.04, 0.79),
 }
 MIXTURE = {"gates": (0.48, 0.56, 0.37, -0.26), "gates and memories": (0.57, -0.39, -0.99, -1.45)}
-LOWEST = -15.0  # of what is drawn: below it a set has been fitted exactly
+LOWEST, HIGHEST = -15.0, 5.0  # of what is drawn: below, a set has been fitted exactly; above, layers diverge
 
 
 def plot(results: Results) -> Figure:
@@ -105,10 +106,26 @@ def plot(results: Results) -> Figure:
     return figure
 
 
-def log_mean(results: Results, key: str, protocol: str) -> np.ndarray:
-    """By layer: the logarithm of the mean loss over seeds and prompts."""
+def logs(results: Results, key: str, protocol: str) -> np.ndarray:
+    """Log losses by layer: as published the mean over seeds of their logarithms, sound the logarithm of the mean."""
+    losses = np.asarray(results[f"{key}/{protocol}/loss"], dtype=float)
     with np.errstate(divide="ignore"):
-        return np.log(np.asarray(results[f"{key}/{protocol}/loss"], dtype=float).mean(axis=0))
+        return np.log(losses.mean(axis=0)) if protocol == "sound" else np.log(losses).mean(axis=0)
+
+
+def interval(results: Results, key: str, protocol: str, step: int = -1) -> tuple[float, float]:
+    """Its 95 %: sound of `level`, as published of the mean over seeds alone, by Student's law."""
+    if protocol == "sound":
+        return level(results, f"{key}/sound", step).interval
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return over_seeds(np.log(np.asarray(results[f"{key}/{protocol}/loss"], dtype=float)[:, step]))
+
+
+def over_seeds(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of a mean over seeds, by Student's law; of one seed there is none."""
+    count = len(values)
+    half = stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def by_layer(axes: Axes, results: Results, panel: str) -> None:
@@ -122,11 +139,11 @@ def by_layer(axes: Axes, results: Results, panel: str) -> None:
         for protocol, style in STYLES.items():
             if f"{row.key}/{protocol}/loss" in results:
                 label = row.title if protocol == "fresh" else None
-                values = np.maximum(log_mean(results, row.key, protocol), LOWEST)
+                values = np.clip(logs(results, row.key, protocol), LOWEST, HIGHEST)
                 axes.plot(layers, values, style, color=row.colour, label=label)
                 if protocol == "sound":
-                    band = [level(results, f"{row.key}/sound", step).interval for step in range(depth)]
-                    axes.fill_between(layers, *np.transpose(band), color=row.colour, alpha=0.2, linewidth=0)
+                    ends = np.transpose([interval(results, row.key, protocol, step) for step in range(depth)])
+                    axes.fill_between(layers, *np.clip(ends, LOWEST, HIGHEST), color=row.colour, alpha=0.2, linewidth=0)
         if row.published:
             axes.plot(range(1, 5), np.maximum(row.published, LOWEST), "o", color=row.colour, markersize=5, fillstyle="none")
     if panel == "accelerated":
@@ -137,7 +154,9 @@ def by_layer(axes: Axes, results: Results, panel: str) -> None:
         axes.plot(layers, np.log(losses.mean(axis=0)), style, color=COLOURS["solver"], linewidth=1.0, label=label)
     best = results["limit/moving"] if panel == "moving" else results[f"limit/{'rotated' if scalar else 'isotropic'}"]
     axes.plot(layers[: len(best)], np.log(best), color=LIMIT, linewidth=4.0, alpha=0.35, zorder=0)
-    note = f", drawn from {LOWEST:.0f} up" if panel in ("few", "extracted") else ""
+    if panel == "extracted":
+        axes.plot(layers, np.log(results[f"limit/{law}, as published"]), ":", color=LIMIT, label="best of 19 examples")
+    note = f", drawn from {LOWEST:.0f} to {HIGHEST:.0f}" if panel in ("few", "extracted", "moving") else ""
     axes.set(title=TITLES[panel] + note, xlabel="layers", ylabel="log of the mean squared error", xlim=(0.9, depth + 0.1))
     axes.set_xticks(layers)
     axes.legend(fontsize=8)
@@ -167,10 +186,11 @@ def by_variance(axes: Axes, results: Results) -> None:
             "one expert, gated by its inputs" if style == "-" else "experts, gates fitted to labels" if style == ":" else None
         )
         axes.plot(variances, middle, style, color=colour, marker=".", label=label)
+        axes.fill_between(variances, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, linewidth=0)
     published = [(variance, SCALES[variance][-1]) for variance in variances if float(variance) in SCALES]
     axes.plot(*zip(*published, strict=True), "o", color=MEMORY, markersize=5, fillstyle="none")
-    axes.set(title="Experts (GD++) at other scales, deepest, median of seeds", xlabel="variance of inputs and of solutions")
-    axes.set(ylabel="log of the mean squared error")
+    axes.set(title="Experts (GD++) at other scales, deepest: median and range of seeds")
+    axes.set(xlabel="variance of inputs and of solutions", ylabel="log of the mean squared error")
     axes.legend(fontsize=8)
 
 
@@ -179,15 +199,18 @@ def of_the_mixture(axes: Axes, results: Results) -> None:
     layers = np.arange(1, len(results["mixture/one for all"]) + 1)
     for name, colour in (("gates", PLAIN), ("gates and memories", MEMORY)):
         for protocol in ("own", "fresh"):
-            values = np.median(np.log(results[f"mixture/{name}/{protocol}"]), axis=0)
+            values = np.log(results[f"mixture/{name}/{protocol}"])
             label = f"{name} fitted to labels" if protocol == "own" else None
-            axes.plot(layers, values, STYLES[protocol], color=colour, label=label)
+            axes.plot(layers, np.median(values, axis=0), STYLES[protocol], color=colour, label=label)
+            axes.fill_between(layers, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, linewidth=0)
         axes.plot(range(1, 5), MIXTURE[name], "o", color=colour, markersize=5, fillstyle="none")
     for name, style in (("one for all", "-"), ("one for each, told which", "-.")):
         axes.plot(layers, np.log(results[f"mixture/{name}"]), style, color=LIMIT, label=f"best scalars, inputs stay: {name}")
     routed = np.log(results["mixture/routed by the inputs"])
     axes.plot(layers, routed, color=COLOURS["sky"], label="the same, routed by the inputs")
-    axes.set(title="Experts of a mixture, d = 1, median of seeds", xlabel="layers", ylabel="log of the mean squared error")
+    axes.set(
+        title="Experts of a mixture, d = 1: median and range of seeds", xlabel="layers", ylabel="log of the mean squared error"
+    )
     axes.set_xticks(layers)
     axes.legend(fontsize=8)
 
@@ -199,11 +222,10 @@ def table(results: Results) -> Table:
         for row in rows:
             for protocol in STYLES:
                 if row.key.startswith(f"{panel}/") and f"{row.key}/{protocol}/loss" in results:
-                    values = "  ".join(f"{value:.2f}" for value in log_mean(results, row.key, protocol))
-                    low, high = (0.0, 0.0) if protocol == "own" else level(results, f"{row.key}/{protocol}").interval
-                    interval = "" if protocol == "own" else f"{low:.2f} … {high:.2f}"
+                    values = "  ".join(f"{value:.2f}" for value in logs(results, row.key, protocol))
+                    low, high = interval(results, row.key, protocol)
                     published = "  ".join(f"{value:.2f}" for value in row.published)
-                    shown.add_row(panel, row.title, protocol, values, interval, published)
+                    shown.add_row(panel, row.title, protocol, values, f"{low:.2f} … {high:.2f}", published)
     for name, losses in results.items():
         if name.startswith("mixture/") and losses.ndim == 2:
             title, protocol = name.removeprefix("mixture/").rsplit("/", 1)

@@ -58,19 +58,24 @@ FORMS = {
 
 class Start(NamedTuple):
     """Where a training begins. step: of the gradient steps that all layers take.  spread: the deviation of all matrices.
-    weight: of what was seen in a Hadamard memory; other memories write what is seen."""
+    weight: of what was seen in a Hadamard memory; other memories write what is seen.  scaled: free scores are a number times
+    a matrix, the same class of Transformers, in which Adam takes all entries of a score down together."""
 
     step: float = 0.0
     spread: float = 1e-4
     weight: float = 0.0
+    scaled: bool = False
 
 
 def start(form: Form, at: Start, depth: int, d: int, n: int, key: Key) -> Params:
     """theta before training."""
     key_score, key_write = jax.random.split(key)
-    mean = -at.step / form.heads * (1.0 if form.scalar else jnp.eye(d))
+    scaled = at.scaled and not form.scalar
+    mean = -(1.0 if scaled else at.step) / form.heads * (1.0 if form.scalar else jnp.eye(d))
     size = (depth, form.heads) if form.scalar else (depth, form.heads, d, d)
     theta: Params = {"score": mean + at.spread * jax.random.normal(key_score, size)}
+    if scaled:
+        theta["scale"] = jnp.full(depth, at.step)
     if form.moving:
         theta["write"] = at.spread * jax.random.normal(key_write, (depth, d, d))
     if form.memory == "momentum":
@@ -83,7 +88,9 @@ def start(form: Form, at: Start, depth: int, d: int, n: int, key: Key) -> Params
 def scores(form: Form, theta: Params, d: int) -> Float[Array, "L d d"]:
     """S of every layer."""
     total = theta["score"].sum(axis=1)
-    return total[:, None, None] * jnp.eye(d)[None] if form.scalar else total
+    if form.scalar:
+        return total[:, None, None] * jnp.eye(d)[None]
+    return theta["scale"][:, None, None] * total if "scale" in theta else total
 
 
 def predict(form: Form, theta: Params, prompt: Prompt) -> Float[Array, " m"]:
@@ -149,11 +156,11 @@ def parameters(form: Form, theta: Params, d: int, n: int) -> tuple[TransformerCo
     return memformer(d, depth, form.memory, n=n), {"layers": layers}
 
 
-def gaps(config: Config, run: Run, results: Results) -> None:
-    """How far the forms are from the Transformers that they are, at random parameters; at last that of gated experts."""
+def gaps(config: Config, run: Run, results: Results, used: set[Form]) -> None:
+    """How far these forms are from the Transformers that they are, at random parameters; at last that of gated experts."""
     with run.stage("gaps of the fast forms"), jax.enable_x64(True):
         instances = jax.vmap(linear_regression(config.n, jnp.eye(D)).sample)(jax.random.split(jax.random.key(TEST[0]), GAPS))
-        found = [np.asarray(gap(form, config, instances.prompt)) for form in FORMS.values()]
+        found = [np.asarray(gap(form, config, instances.prompt)) for form in FORMS.values() if form in used]
         results["gap/forms"] = np.stack([*found, np.asarray(gap_of_experts(config, instances.prompt))])
 
 

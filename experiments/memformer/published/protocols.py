@@ -17,27 +17,30 @@ from experiments.common import Results, Run
 from experiments.memformer.config import TRAINING
 from experiments.memformer.measuring import ROOTS, D, adapted, kept, score, trained
 from experiments.memformer.published.config import Config
+from experiments.memformer.published.first_stage import first_stage
 from experiments.memformer.published.forms import Form, Start, predict, start
 from jaxl2o.evaluation.sweep import Point, sweep
 from jaxl2o.solvers.linear_first_order import linear_first_order, tied_coefficients
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.tasks.regression import linear_regression
 from jaxl2o.training import losses
-from jaxl2o.types import Instance, Key, Params, Prompt, queries
+from jaxl2o.types import Instance, Key, Params, Prompt, Task, queries
 
 RATE = 1e-2  # of Adam
-SOUND = Start(step=0.5)  # of trainings on fresh prompts: gradient descent
+SOUND = Start(step=0.5, scaled=True)  # of trainings on fresh prompts: gradient descent
 FEWER = 10  # by what the prompts are divided on which a training on one set is tested, far from any limit
 
 # (depth, key) -> theta before training
 Begin = Callable[[int, Key], Params]
+# (task, theta, key) -> theta, before the prompts of a set are seen
+Stage = Callable[[Task, Params, Key], Params]
 
 
 class Case(NamedTuple):
-    """What is trained, on inputs of a law. predict: of the parameters of one depth.
+    """What is trained, on inputs of a law. predict: of the parameters of one depth.  form: of a Transformer; else None.
 
     begin, n, prompts, steps: of a training on one set: its start, the examples of its prompts, how many prompts and steps.
-    sound: the start of a training on fresh prompts; None: there is none.
+    sound: the start of a training on fresh prompts; None: there is none.  before: what happens between `begin` and the set.
     """
 
     law: str
@@ -47,6 +50,8 @@ class Case(NamedTuple):
     prompts: int
     steps: int
     sound: Begin | None
+    form: Form | None = None
+    before: Stage = lambda task, theta, key: theta
 
 
 def network(config: Config, law: str, form: Form) -> Case:
@@ -56,7 +61,23 @@ def network(config: Config, law: str, form: Form) -> Case:
         return start(form, at, depth, D, config.n, key)
 
     sound = partial(begin, SOUND)
-    return Case(law, partial(predict, form), partial(begin, Start()), config.n, config.prompts, config.own_steps, sound)
+    own = partial(begin, Start())
+    return Case(law, partial(predict, form), own, config.n, config.prompts, config.own_steps, sound, form)
+
+
+def staged(config: Config, case: Case) -> Case:
+    """The same, whose matrices have gone through the code's first stage, without memory, where that has an effect."""
+    assert case.form is not None
+    alone = partial(predict, case.form._replace(memory="none"))
+
+    def loss(own: Params, instances: Instance) -> Array:
+        return mean_losses(lambda theta, prompt: alone(theta, prompt)[None], instances, own)[0]
+
+    def before(task: Task, theta: Params, key: Key) -> Params:
+        own = {name: leaf for name, leaf in theta.items() if name != "memory"}
+        return theta | first_stage(config, task, loss, own, key)
+
+    return case._replace(before=before)
 
 
 def extracted(config: Config, prompts: int) -> Case:
@@ -116,10 +137,11 @@ def on_one_set(config: Config, case: Case) -> tuple[tuple[Params, ...], np.ndarr
     answer = at_every_depth(config, case)
 
     def train(point: Point) -> tuple[tuple[Params, ...], Float[Array, " T"]]:
-        key_start, key_set = jax.random.split(jax.random.key(point["seed"]))
+        key_start, key_set, key_before = jax.random.split(jax.random.key(point["seed"]), 3)
         task = linear_regression(case.n, ROOTS[case.law](point["seed"]))
         losses_of = partial(mean_losses, answer, jax.vmap(task.sample)(jax.random.split(key_set, case.prompts)))
-        first = each_depth(config, case.begin, key_start)
+        keys = jax.random.split(key_before, config.depth)
+        first = tuple(map(partial(case.before, task), each_depth(config, case.begin, key_start), keys))
         thetas = adapted(lambda thetas: losses_of(thetas).sum(), first, RATE, case.steps)
         return thetas, losses_of(thetas)[1:]
 
