@@ -54,7 +54,7 @@ class Trained(NamedTuple):
 def attention(config: Config, run: Run, results: Results) -> None:
     """Squared error at a query over d: of every model and depth, and of the orders after as many steps, on the same prompts."""
     results["attention/layers"] = np.array(config.layers)
-    # of one head of linear attention at condition 1: over n + 1 tokens, (d + 1) / (n + d + 1)
+    # of the best layer of one head of linear attention at condition 1, for n examples: (d + 1) / (n + d + 1)
     results["attention/one layer"] = np.array((config.attention_d + 1) / (config.attention_n + config.attention_d + 1))
     for law in config.attention_laws:
         for title in MODELS:
