@@ -30,7 +30,7 @@ from experiments.newton.improved import improved
 from experiments.newton.orders import orders
 from experiments.newton.tables import tables
 
-COST = {"smoke": "20 s", "quick": "90 min", "cpu": "20 h", "paper": "never run: 900 PFLOP"}
+COST = {"smoke": "20 s", "quick": "2 h", "cpu": "20 h", "paper": "never run: 900 PFLOP"}
 PRESETS = {
     "smoke": Config(parts=("exact",), conditions=(4,), prompts=4),
     "quick": Config(),
