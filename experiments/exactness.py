@@ -36,7 +36,7 @@ from jaxl2o.tasks.noise import gaussian_noise
 from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.types import Key, Prompt, ScalarLike
 
-COST = {"smoke": "50 s", "quick": "2 min"}
+COST = {"smoke": "15 s", "quick": "2 min"}
 SEED = 0
 DTYPES = {"float64": True, "float32": False}
 LAWS = {"Gaussian": isotropic, "Rademacher": rademacher}

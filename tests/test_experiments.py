@@ -443,10 +443,9 @@ def smoke_runs(tmp_path_factory):
     command, options = [sys.executable, "-c", SMOKE, str(root)], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     shares = [common.EXPERIMENTS[place::2] for place in range(2)]
     processes = [subprocess.Popen([*command, *names], cwd=REPOSITORY, env=environment, **options) for names in shares]
-    for process in processes:
-        said = process.communicate()[0].decode()
-        assert process.returncode == 0, said
-        assert "Traceback" not in said
+    said = [process.communicate()[0].decode() for process in processes]
+    assert all(process.returncode == 0 for process in processes), said
+    assert not any("Traceback" in words for words in said), said
     return {name: ((root / f"{name}.txt").read_text(), root / name / "smoke") for name in common.EXPERIMENTS}
 
 

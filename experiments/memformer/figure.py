@@ -128,8 +128,8 @@ def by_prompts(axes: Axes, results: Results) -> None:
 def by_law(axes: Axes, results: Results) -> None:
     """Nats above the other law's own limit."""
     worlds, excess = results["laws/worlds"], results["laws/excess"]
-    image = axes.imshow(np.minimum(excess, 5.0), cmap="viridis_r", vmin=0.0, vmax=5.0)
-    axes.figure.colorbar(image, ax=axes, label="nats above the limit there")
+    image = axes.imshow(excess, cmap="viridis_r", vmin=0.0, vmax=5.0)
+    axes.figure.colorbar(image, ax=axes, extend="max", pad=0.02, label=f"nats above the limit there, up to {excess.max():.1f}")
     names = [f"n {n}, condition {condition}" for n, condition in worlds]
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)

@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Int
 from experiments.common import Results, Run
 from experiments.fitting import fit
 from experiments.newton.config import TEST, TRAINING, Config
-from experiments.newton.orders import ORDERS
 from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.models.mutual import mutual
@@ -21,6 +20,7 @@ from jaxl2o.models.presets import linear_self_attention, linear_self_attention_w
 from jaxl2o.solvers.inverse import over_spectrum
 from jaxl2o.solvers.newton import newton
 from jaxl2o.solvers.unroll import unroll
+from jaxl2o.tasks.noise import gaussian_noise
 from jaxl2o.tasks.regression import conditioned_root, linear_regression
 from jaxl2o.tasks.shift import at_length, in_dimensions
 from jaxl2o.training import losses
@@ -30,12 +30,13 @@ from jaxl2o.training.parallel import devices_for
 from jaxl2o.types import Learner, Params, Prompt, ScalarLike, Task, queries
 
 HEADS, CLIP = 4, 10.0
-WARMUP, GROWN = 0.1, 0.6  # shares of a training: the rate rises; prompts have grown
+WARMUP, GROWN = 0.1, 0.4  # shares of a training: the rate rises; prompts have grown
 FIRST = (2, 10)  # dimensions and examples that training begins with
 MODELS: dict[str, Callable[[int, int, int, int], TransformerConfig]] = {
     "plain": linear_self_attention,
     "norm": linear_self_attention_with_norm,
 }
+Law = tuple[int, float]  # the condition of the covariances, and the noise of labels
 NEAR, FAR = 2.6, 13.0  # values of a coordinate: 99 % of those in training lie below the first
 
 
@@ -53,50 +54,64 @@ class Trained(NamedTuple):
 def attention(config: Config, run: Run, results: Results) -> None:
     """Squared error at a query over d: of every model and depth, and of the orders after as many steps, on the same prompts."""
     results["attention/layers"] = np.array(config.layers)
-    for condition in config.attention_conditions:
+    # of the best layer of one head of linear attention at condition 1, for n examples: (d + 1) / (n + d + 1)
+    results["attention/one layer"] = np.array((config.attention_d + 1) / (config.attention_n + config.attention_d + 1))
+    for law in config.attention_laws:
         for title in MODELS:
             rows = []
             for layers in config.layers:
-                models = [trained(config, run, title, condition, layers, seed) for seed in TRAINING[: config.repetitions]]
-                with run.stage(f"{title}, condition {condition}, {layers} layers, tested"):
-                    rows.append([errors(config, condition, model.answer) for model in models])
-                if condition == 1:
+                models = [trained(config, run, title, law, layers, seed) for seed in TRAINING[: config.repetitions]]
+                with run.stage(f"{title}, {name_of(law)}, {layers} layers, tested"):
+                    rows.append([errors(config, law, model.answer) for model in models])
+                if law == (1, 0.0):
                     lines(config, results, f"{title}/{layers}", models[0].answer)
-            results[f"attention/{condition}/{title}"] = np.array(rows)
-        for order in ORDERS:
-            found = [errors(config, condition, partial(by_order, order, layers)) for layers in config.layers]
-            results[f"attention/{condition}/order {order}"] = np.array(found)
-    for order in ORDERS[:2]:
+            results[f"attention/{name_of(law)}/{title}"] = np.array(rows)
+        for order in config.orders:
+            found = [errors(config, law, partial(by_order, order, layers, law[1])) for layers in config.layers]
+            results[f"attention/{name_of(law)}/order {order}"] = np.array(found)
+    for order in config.orders[:2]:
         for layers in config.layers:
-            lines(config, results, f"order {order}/{layers}", partial(by_order, order, layers))
+            lines(config, results, f"order {order}/{layers}", partial(by_order, order, layers, 0.0))
 
 
-def task_of(config: Config, condition: int, key: Array) -> Task:
+def name_of(law: Law) -> str:
+    """Condition 5, or condition 5 and noise 0.1."""
+    condition, noise = law
+    return f"condition {condition}" + (f" and noise {noise:g}" if noise else "")
+
+
+def task_of(config: Config, law: Law, key: Array) -> Task:
     """Isotropic w, and one covariance for all prompts of this task."""
+    condition, noise = law
     root = conditioned_root(key, config.attention_d, condition)
-    return linear_regression(config.attention_n, root, solution_root=jnp.eye(config.attention_d))
+    return linear_regression(config.attention_n, root, noise=gaussian_noise(noise), solution_root=jnp.eye(config.attention_d))
 
 
-def by_order(order: int, steps: int, prompt: Prompt) -> Float[Array, " m"]:
-    """What Newton's method predicts after so many steps."""
-    return queries(prompt) @ unroll(newton(over_spectrum, order), prompt, steps)[-1]
+def by_order(order: int, steps: int, noise: float, prompt: Prompt) -> Float[Array, " m"]:
+    """What Newton's method predicts after so many steps: for the noise of the law, as in `orders`."""
+    penalty = noise**2 / prompt.y.shape[0]
+    return queries(prompt) @ unroll(newton(over_spectrum, order, penalty), prompt, steps)[-1]
 
 
-def errors(config: Config, condition: int, answer: Callable[[Prompt], Array]) -> tuple[float, float]:
-    """The mean over test covariances of the squared error over d, and its standard error; fifty prompts of each."""
+def errors(config: Config, law: Law, answer: Callable[[Prompt], Array]) -> tuple[float, float]:
+    """The mean over test covariances of the squared error over d, and its standard error; fifty prompts of each.
+
+    The label that is asked has its noise: in the mean it adds its variance.
+    """
     each = 50
 
     def of_covariance(key: Array) -> Array:
         key_root, key_prompts = jax.random.split(key)
-        instances = jax.vmap(task_of(config, condition, key_root).sample)(jax.random.split(key_prompts, each))
-        return jnp.mean((jax.vmap(answer)(instances.prompt) - instances.y_query) ** 2) / config.attention_d
+        instances = jax.vmap(task_of(config, law, key_root).sample)(jax.random.split(key_prompts, each))
+        off = jax.vmap(answer)(instances.prompt) - instances.y_query
+        return (jnp.mean(off**2) + law[1] ** 2) / config.attention_d
 
     keys = jax.random.split(jax.random.key(TEST), max(2, config.test // each))
     found = np.asarray(jax.jit(lambda keys: jax.lax.map(of_covariance, keys))(keys))
     return float(found.mean()), float(found.std(ddof=1) / np.sqrt(len(found)))
 
 
-def trained(config: Config, run: Run, title: str, condition: int, layers: int, seed: int) -> Trained:
+def trained(config: Config, run: Run, title: str, law: Law, layers: int, seed: int) -> Trained:
     """A Transformer from a random start, with the paper's curriculum, and one covariance a step."""
     d, n, n_steps = config.attention_d, config.attention_n, config.attention_steps
     shape = MODELS[title](d, layers, config.attention_width, HEADS)
@@ -104,14 +119,15 @@ def trained(config: Config, run: Run, title: str, condition: int, layers: int, s
     key_start, key_run, key_roots = jax.random.split(jax.random.key(seed), 3)
 
     def task_at(step: Int[Array, ""]) -> Task:
-        task = task_of(config, condition, jax.random.fold_in(key_roots, step))
+        task = task_of(config, law, jax.random.fold_in(key_roots, step))
         return at_length(in_dimensions(task, grown(step, FIRST[0], d)), grown(step, min(FIRST[1], n), n))
 
     def grown(step: Int[Array, ""], first: int, last: int) -> ScalarLike:
         return first + jnp.floor((last - first) * jnp.clip(step / (GROWN * n_steps), 0.0, 1.0)).astype(int)
 
     warmup = max(1, int(WARMUP * n_steps))
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.attention_rate, warmup, n_steps, 0.1 * config.attention_rate)
+    highest = {"plain": config.attention_rate, "norm": config.norm_rate}[title]
+    rate = optax.warmup_cosine_decay_schedule(0.0, highest, warmup, n_steps, 0.1 * highest)
     recipe = Recipe(
         learner.predict,
         task_at,
@@ -120,8 +136,8 @@ def trained(config: Config, run: Run, title: str, condition: int, layers: int, s
         config.batch,
         devices=devices_for(config.batch),
     )
-    name = f"{title}, condition {condition}, {layers} layers, seed {seed}"
-    first = learner.init(key_start, task_of(config, condition, key_roots).sample(key_run).prompt)
+    name = f"{title}, {name_of(law)}, {layers} layers, seed {seed}"
+    first = learner.init(key_start, task_of(config, law, key_roots).sample(key_run).prompt)
     params = fit(run, name, recipe, first, n_steps, key_run)
     return Trained(learner, jax.device_put(params, jax.local_devices()[0]))
 

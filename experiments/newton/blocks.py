@@ -11,16 +11,19 @@ from jaxtyping import Array, Float
 from experiments.common import Results, Run
 from experiments.newton.config import TEST, Config
 from jaxl2o.constructions.construction import Construction
-from jaxl2o.constructions.logistic import damped_newton
+from jaxl2o.constructions.logistic import damped_newton, floor_bound
 from jaxl2o.constructions.logistic_block import Cells
 from jaxl2o.models.learner import transformer_learner
+from jaxl2o.objectives import logistic_loss
 from jaxl2o.solvers import logistic
+from jaxl2o.solvers.line_search import backtracking
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.tasks.classification import logistic_regression
 from jaxl2o.tasks.covariates import isotropic, within_unit_ball
 from jaxl2o.types import Params, Prompt, Task
 
 CONVERGED = 40  # steps of damped Newton, after which nothing moves any more
+LONGEST = 8.0  # step size of gradient descent that a line search tries first: above 1 / (mu + 1/4)
 Predict = Callable[[Params, Prompt], Float[Array, "T d"]]
 
 
@@ -52,7 +55,7 @@ def optimum(config: Config, prompt: Prompt) -> Float[Array, " d"]:
 
 
 def logistic_block(config: Config, run: Run, results: Results) -> None:
-    """Exact damped Newton, the inexact one, and the Transformer at every width, on the same prompts."""
+    """Exact damped Newton, the inexact one, gradient descent, and the Transformer at every width, on the same prompts."""
     with jax.enable_x64(True):
         prompts = jax.vmap(logistic_task(config).sample)(jax.random.split(jax.random.key(TEST), config.prompts)).prompt
         steps = config.newton_steps
@@ -60,11 +63,14 @@ def logistic_block(config: Config, run: Run, results: Results) -> None:
         inner = logistic.inexact_damped_newton(config.penalty, config.inner_steps)
         inexact = jax.jit(jax.vmap(lambda prompt: unroll(inner, prompt, steps)))(prompts)
         best = jax.jit(jax.vmap(partial(optimum, config)))(prompts)
-        iterates = {"exact": exact, "inexact": inexact}
+        descent = backtracking(partial(logistic_loss, penalty=config.penalty), longest=LONGEST)
+        descended = jax.jit(jax.vmap(lambda prompt: unroll(descent, prompt, steps)))(prompts)
+        iterates = {"exact": exact, "inexact": inexact, "line search": descended}
         for cells in config.cells:
             with run.stage(f"logistic regression, {cells} cells"):
                 construction = block_of(config, cells, config.newton_steps)
-                results[f"logistic/width/{cells}"] = np.array(cells_of(cells).sigmoid + 6)
+                results[f"logistic/width/{cells}"] = np.array(construction.config.mlp_dim)
+                results[f"logistic/bound/{cells}"] = np.asarray(floor_bound(config.penalty, cells_of(cells)))
                 answer = jax.jit(jax.vmap(iterates_of(construction), (None, 0)))
                 iterates[str(cells)] = answer(construction.params, prompts)
         for title, found in iterates.items():

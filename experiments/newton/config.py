@@ -15,6 +15,7 @@ class Config:
     """The sizes of a run."""
 
     parts: tuple[str, ...] = PARTS  # what is measured
+    repetitions: int = 3  # of every training, each with its own seed
     conditions: tuple[int, ...] = (1, 10, 100, 1000)  # of covariances, where layers are compared with the solver
     prompts: int = 200  # on which constructions are compared with solvers
     d: int = 5  # features of logistic prompts
@@ -28,18 +29,19 @@ class Config:
     improved_steps: int = 200  # of that training
     improved_batch: int = 16  # prompts a step
     improved_rate: float = 3e-9  # Adam's, at first; cosine to zero
+    orders: tuple[int, ...] = (2, 3, 4)  # of inverse iterations
     order_conditions: tuple[int, ...] = (1, 5, 10)  # of covariances, where orders are compared
     covariances: int = 400  # drawn for each condition
     each: int = 250  # prompts of each covariance
-    attention_conditions: tuple[int, ...] = (1, 5)  # of covariances there
+    attention_laws: tuple[tuple[int, float], ...] = ((1, 0.0), (5, 0.0))  # conditions of covariances, and noise
     layers: tuple[int, ...] = (1, 2, 4, 6)  # of trained linear attention
     attention_d: int = 5  # features there
     attention_n: int = 25  # examples there
     attention_width: int = 32  # of its stream
     attention_steps: int = 4000  # of training
     attention_rate: float = 1e-3  # Adam's, after the first steps; cosine to a tenth
-    repetitions: int = 1  # seeds of every training of attention
-    encoder_layers: tuple[int, ...] = (1, 2, 4, 8)  # of the softmax encoder that gives w
+    norm_rate: float = 3e-3  # the same, with layer norm
+    encoder_layers: tuple[int, ...] = (1, 2, 4)  # of the softmax encoder that gives w
     encoder_steps: int = 3000  # of training it
     encoder_rate: float = 1e-3  # Adam's, after the first steps; cosine to zero
     batch: int = 128  # prompts a step of training attention and the encoder

@@ -10,12 +10,18 @@ from jaxtyping import Array, Float
 from experiments.common import Results, Run
 from experiments.newton.config import TEST, Config
 from jaxl2o.constructions.construction import gap_by_layer
-from jaxl2o.constructions.newton import newton_least_squares, newton_schulz, third_order_inverse
+from jaxl2o.constructions.newton import (
+    newton_least_squares,
+    newton_schulz,
+    newton_schulz_in_one_layer,
+    third_order_inverse,
+)
 from jaxl2o.limits.extremes import largest_eigenvalue
 from jaxl2o.tasks.regression import linear_regression
 from jaxl2o.types import Key, Prompt
 
 FEATURES, EXAMPLES = 5, 20  # of the linear prompts
+PENALTY = 0.01  # of ridge
 PRECISIONS = {"float64": True, "float32": False}
 
 
@@ -30,18 +36,21 @@ def exact(config: Config, run: Run, results: Results) -> None:
 
 
 def of_condition(condition: int, count: int) -> dict[str, np.ndarray]:
-    """The largest gap over prompts, by claimed layer: of two iterations that invert a covariance, and of least squares.
+    """The largest gap over prompts, by claimed layer: of iterations that invert a covariance, of least squares, and of ridge.
 
     Eigenvalues are spread evenly in their logarithm, and the largest is 1; every prompt has a rotation of its own.
     """
     deviations = jnp.sqrt(jnp.geomspace(1.0, 1.0 / condition, FEATURES))
-    # until the least eigenvalue has converged, and a little longer
+    # until the least eigenvalue has converged, and a little longer; that of X'X / n starts further from its end
     steps = 8 + int(np.ceil(2.0 * np.log2(condition)))
-    of_gram = 1.0 / largest_eigenvalue(EXAMPLES, FEATURES) ** 2
+    largest, longer = largest_eigenvalue(EXAMPLES, FEATURES), steps + 10
+    of_gram, of_ridge = 1.0 / largest**2, 1.0 / (largest + PENALTY) ** 2
     constructions = {
         "Newton-Schulz": (newton_schulz(FEATURES, steps, 1.0), inverted),
+        "Newton-Schulz in one layer": (newton_schulz_in_one_layer(FEATURES, steps, 1.0), inverted),
         "third order": (third_order_inverse(FEATURES, steps, 1.0), inverted),
-        "least squares": (newton_least_squares(FEATURES, steps, of_gram), regressed),
+        "least squares": (newton_least_squares(FEATURES, longer, of_gram), regressed),
+        "ridge": (newton_least_squares(FEATURES, longer, of_ridge, PENALTY), regressed),
     }
     keys = jax.random.split(jax.random.key(TEST), count)
     found = {}

@@ -9,65 +9,83 @@ from experiments.common import Results
 from experiments.figures import COLOURS, Draw, panels_of
 from experiments.newton.claims import widths
 
-SHADES = ("classical", "accent", "trained", "transformer", "sky")
+SHADES = ("#F6C6A2", "#EFA06B", "#E57B3B", "#C2530A", "#7D3200")  # a Transformer whose MLPs grow
 ORDER = {2: COLOURS["solver"], 3: COLOURS["limit"], 4: COLOURS["ink"]}
-MODEL = {"plain": (COLOURS["classical"], "linear attention"), "norm": (COLOURS["transformer"], "with layer norm")}
-LEAST = 1e-17  # of what is drawn: double precision ends there
+MORE = COLOURS["sky"]  # orders above these
+MODEL = {"plain": (COLOURS["accent"], "linear attention"), "norm": (COLOURS["transformer"], "with layer norm")}
+CONSTRUCTED = {
+    "Newton-Schulz": COLOURS["solver"],
+    "Newton-Schulz in one layer": COLOURS["sky"],
+    "third order": COLOURS["limit"],
+    "least squares": COLOURS["ink"],
+    "ridge": COLOURS["classical"],
+}
+LEAST, SINGLE = 1e-15, 1e-9  # of what is drawn: there double and single precision end
 
 
 def plot(results: Results) -> Figure:
-    """Distances and losses of logistic regression; what training adds; orders; trained attention; lines; tables; gaps."""
+    """Logistic regression: steps, widths, training, an encoder, tables; gaps; orders; trained attention and its lines."""
     draws: dict[str, Draw] = {
         "logistic/": by_step,
         "logistic/width": by_width,
         "improved/": by_training,
         "encoder/": by_encoder,
-        "orders/1/": lambda axes, found: by_order(axes, found, 1),
-        "orders/10/": lambda axes, found: by_order(axes, found, 10),
-        "attention/1/": lambda axes, found: by_layers(axes, found, 1),
-        "attention/5/": lambda axes, found: by_layers(axes, found, 5),
-        "lines/near": lambda axes, found: along(axes, found, "near"),
-        "lines/far": lambda axes, found: along(axes, found, "far"),
         "tables/": by_table,
         "exact/": by_condition,
     }
-    return panels_of(results, draws, columns=2, width=14.0, height=4.4)
+    for condition in (1, 5, 10):
+        draws[f"orders/{condition}/"] = lambda axes, found, condition=condition: by_order(axes, found, condition)
+    for law in ("condition 1", "condition 5", "condition 5 and noise 0.1"):
+        draws[f"attention/{law}/"] = lambda axes, found, law=law: by_layers(axes, found, law)
+    for place in ("near", "far"):
+        draws[f"lines/{place}"] = lambda axes, found, place=place: along(axes, found, place)
+    return panels_of(results, draws, columns=3, width=18.0, height=4.2)
 
 
 def by_step(axes: Axes, results: Results) -> None:
-    """The median distance to the minimiser after every step, of the exact method and of every width."""
+    """The median distance to the minimiser after every step, of the exact method, of every width, and of gradient descent."""
     for colour, cells in zip(SHADES, widths(results), strict=False):
         middle = np.median(results[f"logistic/distance/{cells}"], axis=0)
-        axes.plot(middle, color=COLOURS[colour], label=f"Transformer, {int(results[f'logistic/width/{cells}'])} hidden units")
-    for title, style in (("exact", "-"), ("inexact", ":")):
-        middle = np.maximum(np.median(results[f"logistic/distance/{title}"], axis=0), LEAST)
-        label = "exact damped Newton" if title == "exact" else "inverse by Newton-Schulz"
-        axes.plot(middle, style, color=COLOURS["solver"], linewidth=1.0, label=label)
+        axes.plot(middle, color=colour, label=f"Transformer, {int(results[f'logistic/width/{cells}'])} hidden units")
+    for title, style, label in (
+        ("exact", "-", "exact damped Newton"),
+        ("inexact", ":", "inverse by Newton-Schulz"),
+        ("line search", "--", "gradient descent, line search"),
+    ):
+        axes.plot(np.median(results[f"logistic/distance/{title}"], axis=0), style, color=COLOURS["solver"], label=label)
     axes.set(title="Logistic regression: distance to the minimiser", xlabel="steps", ylabel="median of prompts", yscale="log")
+    axes.set_ylim(bottom=LEAST)
     axes.legend(fontsize=8)
 
 
 def by_width(axes: Axes, results: Results) -> None:
-    """The largest error against exact damped Newton, and the theorem's bound."""
+    """The largest error against exact damped Newton, where the block rests, and the bound of that."""
     cells = widths(results)
     hidden = [int(results[f"logistic/width/{count}"]) for count in cells]
-    axes.plot(hidden, [results[f"logistic/error/{count}"].max() for count in cells], "o-", color=COLOURS["transformer"])
     errors = [results[f"logistic/error/{count}"].max() for count in cells]
-    fourfold = errors[0] * (hidden[0] / np.array(hidden)) ** 2
-    axes.plot(hidden, fourfold, "--", color=COLOURS["limit"], label="a quarter where the width doubles")
-    axes.set(title="Largest error of all prompts and steps", xlabel="hidden units of the widest MLP", ylabel="|w - exact w|")
+    rest = [results[f"logistic/distance/{count}"][:, -1].max() for count in cells]
+    axes.plot(hidden, errors, "o-", color=COLOURS["transformer"], label="from exact Newton, all steps")
+    axes.plot(hidden, rest, "s-", color=COLOURS["accent"], label="from the minimiser, after the last step")
+    axes.plot(
+        hidden, [results[f"logistic/bound/{count}"] for count in cells], color=COLOURS["limit"], label="bound of the latter"
+    )
+    axes.set(title="Logistic regression: largest distances", xlabel="hidden units of the widest MLP", ylabel="of all prompts")
     axes.set(xscale="log", yscale="log")
+    axes.set_xticks(hidden, [str(count) for count in hidden])
+    axes.minorticks_off()
     axes.legend(fontsize=8)
 
 
 def by_training(axes: Axes, results: Results) -> None:
-    """Distances to the minimiser before and after training on: median, and 5 and 95 % of prompts."""
+    """Distances to the minimiser before and after training on: median, and 5 and 95 % of prompts, a line for every seed."""
     cells = sorted({int(name.split("/")[-1]) for name in results if name.startswith("improved/")})
-    for shade, count in zip(SHADES[1:], cells, strict=False):
+    for shade, count in zip(SHADES[1::2], cells, strict=False):
         for title, style in (("theorem", "--"), ("trained on", "-")):
-            low, middle, high = results[f"improved/{title}/{count}"]
-            axes.plot(middle, style, color=COLOURS[shade], label=f"{count} cells, {title}")
-            axes.fill_between(range(len(middle)), low, high, color=COLOURS[shade], alpha=0.12, linewidth=0)
+            for seed, (low, middle, high, _) in enumerate(results[f"improved/{title}/{count}"]):
+                axes.plot(middle, style, color=shade, label=None if seed else f"{count} cells, {title}")
+                axes.fill_between(range(len(middle)), low, high, color=shade, alpha=0.08, linewidth=0)
+    trained = (next(rows for name, rows in results.items() if name.startswith("improved/")).shape[-1] - 1) // 2
+    axes.axvline(trained, color=COLOURS["classical"], linewidth=0.8, linestyle=":", label="the step that training saw")
     axes.set(title="The same widths, trained on from the theorem", xlabel="steps", ylabel="distance to the minimiser")
     axes.set_yscale("log")
     axes.legend(fontsize=8)
@@ -75,48 +93,58 @@ def by_training(axes: Axes, results: Results) -> None:
 
 def by_encoder(axes: Axes, results: Results) -> None:
     """Mean squared distance to the minimiser of a trained softmax encoder, by layers, and of Newton's steps."""
-    newton = np.maximum(results["encoder/Newton"], LEAST)
-    axes.plot(newton[:, 1], color=COLOURS["solver"], label="damped Newton, by steps")
-    axes.plot(newton[:, 0], "--", color=COLOURS["solver"])
-    layers, trained = results["encoder/layers"], results["encoder/trained"]
-    axes.plot(layers, trained[:, 1], "o-", color=COLOURS["transformer"], label="trained softmax encoder, by layers")
-    axes.plot(layers, trained[:, 0], "o--", color=COLOURS["transformer"])
-    axes.plot([], [], "--", color=COLOURS["ink"], label="dashed: loss over the least")
-    axes.set(title="Logistic regression: squared distance over d", xlabel="steps or layers", ylabel="mean of prompts")
-    axes.set(yscale="log", ylim=(1e-9, None))
+    axes.plot(results["encoder/Newton"][0, :, 1], color=COLOURS["solver"], label="damped Newton, by steps")
+    axes.plot(results["encoder/Newton"][0, :, 0], "--", color=COLOURS["solver"])
+    layers, means = results["encoder/layers"], results["encoder/trained"][:, :, 0]
+    for measure, style in ((1, "o-"), (0, "o--")):
+        label = "trained softmax encoder, by layers; seeds" if measure else None
+        axes.plot(layers, means[:, :, measure].mean(axis=1), style, color=COLOURS["transformer"], label=label)
+        low, high = means[:, :, measure].min(axis=1), means[:, :, measure].max(axis=1)
+        axes.fill_between(layers, low, high, color=COLOURS["transformer"], alpha=0.2, linewidth=0)
+    axes.plot([], [], "-", color=COLOURS["ink"], label="squared distance over d")
+    axes.plot([], [], "--", color=COLOURS["ink"], label="loss over the least")
+    axes.set(title="Logistic regression by a trained encoder", xlabel="steps or layers", ylabel="mean of prompts")
+    axes.set(yscale="log", ylim=(1e-12, None))
     axes.legend(fontsize=8)
 
 
 def by_order(axes: Axes, results: Results, condition: int) -> None:
     """Error by step and order, with 95 % of the mean over covariances."""
-    for order, colour in ORDER.items():
+    for order in orders_of(results, f"orders/{condition}/0/"):
+        colour = ORDER.get(order, MORE)
         for noise, style in (("0", "-"), ("0.1", "--")):
             errors = results[f"orders/{condition}/{noise}/{order}"]
             mean, half = errors.mean(axis=0), 1.96 * errors.std(axis=0, ddof=1) / np.sqrt(len(errors))
             label = f"order {order}" if noise == "0" else None
-            axes.plot(np.maximum(mean, LEAST), style, color=colour, label=label)
+            axes.plot(mean, style, color=colour, label=label)
             axes.fill_between(
                 range(len(mean)), np.maximum(mean - half, LEAST), mean + half, color=colour, alpha=0.2, linewidth=0
             )
     axes.plot([], [], "--", color=COLOURS["ink"], label="noise of 0.1")
     axes.set(title=f"Newton's orders, condition {condition}", xlabel="steps", ylabel="mean squared error / d", yscale="log")
+    axes.set_ylim(bottom=SINGLE)
     axes.legend(fontsize=8)
 
 
-def by_layers(axes: Axes, results: Results, condition: int) -> None:
+def orders_of(results: Results, prefix: str) -> list[int]:
+    """Those that results with this prefix have."""
+    return sorted(int(name.removeprefix(prefix)) for name in results if name.startswith(prefix))
+
+
+def by_layers(axes: Axes, results: Results, law: str) -> None:
     """Trained linear attention by layers, and the orders by steps, on the same prompts."""
     layers = results["attention/layers"]
     for title, (colour, label) in MODEL.items():
-        found = results[f"attention/{condition}/{title}"]
-        axes.plot(layers, found[:, :, 0].mean(axis=1), "o-", color=colour, label=label)
-        for seed in range(found.shape[1]):
-            mean, error = found[:, seed, 0], 1.96 * found[:, seed, 1]
-            axes.fill_between(layers, np.maximum(mean - error, LEAST), mean + error, color=colour, alpha=0.15, linewidth=0)
-    for order, colour in ORDER.items():
-        mean = results[f"attention/{condition}/order {order}"][:, 0]
-        axes.plot(layers, np.maximum(mean, LEAST), "--", color=colour, label=f"Newton, order {order}")
-    axes.set(title=f"Trained attention, condition {condition}", xlabel="layers or steps", ylabel="mean squared error / d")
-    axes.set_yscale("log")
+        means = results[f"attention/{law}/{title}"][:, :, 0]
+        axes.plot(layers, means.mean(axis=1), "o-", color=colour, label=label)
+        axes.fill_between(layers, means.min(axis=1), means.max(axis=1), color=colour, alpha=0.2, linewidth=0)
+    for order in orders_of(results, f"attention/{law}/order "):
+        mean = results[f"attention/{law}/order {order}"][:, 0]
+        axes.plot(layers, mean, "--", color=ORDER.get(order, MORE), label=f"Newton, order {order}")
+    axes.set(title=f"Trained attention, {law}: seeds", xlabel="layers or steps", ylabel="mean squared error / d")
+    if law == "condition 1":
+        axes.plot(1, results["attention/one layer"], "*", color=COLOURS["ink"], markersize=9, label="best one layer, one head")
+    axes.set(yscale="log", ylim=(SINGLE, None))
     axes.legend(fontsize=8)
 
 
@@ -131,12 +159,15 @@ def along(axes: Axes, results: Results, place: str) -> None:
     axes.plot(values, mean, "-.", color=ORDER[2], label=f"Newton, order 2, {deepest} steps")
     axes.plot(values, results[f"lines/{place}/truth"], ":", color=COLOURS["ink"], label="truth")
     where = "where training was" if place == "near" else "far beyond"
+    if place == "far":
+        axes.axvspan(*results["lines/near/values"][[0, -1]], color=COLOURS["classical"], alpha=0.1, linewidth=0)
     axes.set(title=f"Prediction along a coordinate, {where}", xlabel="first coordinate of the query", ylabel="prediction")
     axes.legend(fontsize=8)
 
 
 def by_table(axes: Axes, results: Results) -> None:
-    """The largest difference of probabilities to scikit-learn's, by the number of examples."""
+    """The largest difference of probabilities to scikit-learn's, by the number of examples, and what the width allows."""
+    axes.axhline(0.25 * float(results["tables/bound"]), color=COLOURS["limit"], label="bound of the width")
     for name, colour in (("breast cancer", COLOURS["transformer"]), ("digits", COLOURS["trained"])):
         sizes = sorted(
             int(key.split("/")[2]) for key in results if key.startswith(f"tables/{name}/") and key.endswith("/right")
@@ -153,11 +184,13 @@ def by_table(axes: Axes, results: Results) -> None:
 def by_condition(axes: Axes, results: Results) -> None:
     """The largest gap of all layers, by condition and precision."""
     conditions = results["exact/conditions"]
-    for title, colour in (("Newton-Schulz", "classical"), ("third order", "accent"), ("least squares", "transformer")):
+    for title, colour in CONSTRUCTED.items():
         for precision, style in (("float64", "o-"), ("float32", "o--")):
             gaps = [results[f"exact/{title}/{precision}/{condition}"].max() for condition in conditions]
             # a gap of zero has no place on this axis
-            axes.plot(conditions, [gap or np.nan for gap in gaps], style, color=COLOURS[colour], label=f"{title}, {precision}")
+            label = title if precision == "float64" else None
+            axes.plot(conditions, [gap or np.nan for gap in gaps], style, color=colour, label=label)
+    axes.plot([], [], "o--", color=COLOURS["ink"], label="dashed: float32")
     axes.set(title="Largest gap of network and solver, all layers", xlabel="condition of the covariance", ylabel="relative gap")
     axes.set(xscale="log", yscale="log")
     axes.legend(fontsize=8)
@@ -169,7 +202,7 @@ def table(results: Results) -> Table:
     for name in results:
         if name.startswith("orders/") and name != "orders/conditions":
             shown.add_row(name, "  ".join(f"{value:.2g}" for value in results[name].mean(axis=0)))
-        if name.startswith("attention/") and name != "attention/layers":
+        if name.startswith("attention/") and name not in ("attention/layers", "attention/one layer"):
             rows = results[name] if results[name].ndim == 3 else results[name][:, None]
             shown.add_row(name, "  ".join(f"{value:.2g}" for value in rows[..., 0].mean(axis=1)))
     return shown

@@ -17,7 +17,7 @@ from jaxl2o.tasks.regression import conditioned_root, linear_regression
 from jaxl2o.types import Key
 
 FEATURES, EXAMPLES, STEPS = 10, 50, 6  # as published
-ORDERS, NOISES = (2, 3, 4), (0.0, 0.1)
+NOISES = (0.0, 0.1)
 
 
 def orders(config: Config, run: Run, results: Results) -> None:
@@ -30,13 +30,13 @@ def orders(config: Config, run: Run, results: Results) -> None:
         for noise in NOISES:
             with run.stage(f"orders, condition {condition}, noise {noise:g}"), jax.enable_x64(True):
                 keys = jax.random.split(jax.random.key(COVARIANCES), config.covariances)
-                measure = jax.jit(partial(of_covariance, condition, noise, config.each))
+                measure = jax.jit(partial(of_covariance, config, condition, noise))
                 found = np.asarray(jax.lax.map(measure, keys, batch_size=20))
-            for place, order in enumerate(ORDERS):
+            for place, order in enumerate(config.orders):
                 results[f"orders/{condition}/{noise:g}/{order}"] = found[:, place]
 
 
-def of_covariance(condition: int, noise: float, count: int, key: Key) -> Float[Array, "orders T"]:
+def of_covariance(config: Config, condition: int, noise: float, key: Key) -> Float[Array, "orders T"]:
     """The mean over prompts that share one covariance, for every order."""
     key_root, key_prompts = jax.random.split(key)
     root = conditioned_root(key_root, FEATURES, condition)
@@ -44,8 +44,8 @@ def of_covariance(condition: int, noise: float, count: int, key: Key) -> Float[A
 
     def errors(key: Key) -> Float[Array, "orders T"]:
         instance = task.sample(key)
-        paths = [unroll(newton(over_spectrum, order, noise**2 / EXAMPLES), instance.prompt, STEPS) for order in ORDERS]
+        paths = [unroll(newton(over_spectrum, order, noise**2 / EXAMPLES), instance.prompt, STEPS) for order in config.orders]
         off = (jnp.stack(paths) - instance.solution) @ root
         return (jnp.sum(off**2, axis=2) + noise**2) / FEATURES
 
-    return jax.vmap(errors)(jax.random.split(key_prompts, count)).mean(axis=0)
+    return jax.vmap(errors)(jax.random.split(key_prompts, config.each)).mean(axis=0)

@@ -14,7 +14,7 @@ from experiments.common import Results, Run
 from experiments.newton.blocks import cells_of, iterates_of
 from experiments.newton.config import NAMED, TABLES, Config
 from jaxl2o.constructions.construction import Construction
-from jaxl2o.constructions.logistic import damped_newton_of_any_length
+from jaxl2o.constructions.logistic import damped_newton_of_any_length, floor_bound
 from jaxl2o.objectives import logistic_prediction
 from jaxl2o.solvers import logistic
 from jaxl2o.solvers.unroll import unroll
@@ -23,12 +23,12 @@ from jaxl2o.types import Key, Params, Prompt, queries
 QUERIES = 50  # held-out rows that every prompt asks
 
 
-# how a table is loaded, and the first class of those that are labelled +1
-LOADED = {"breast cancer": (load_breast_cancer, 1), "digits": (load_digits, 5)}
+# how a table is loaded, and its classes that are labelled -1 and +1
+LOADED = {"breast cancer": (load_breast_cancer, (0, 1)), "digits": (load_digits, (3, 8))}
 
 
 class Table(NamedTuple):
-    """Rows of norm at most 1 with labels of -1 and +1: half of them for prompts, the other half to ask."""
+    """Rows of norm at most 1 with labels of -1 and +1: two thirds of them for prompts, the others to ask."""
 
     x: Float[np.ndarray, "rows d"]
     y: Float[np.ndarray, " rows"]
@@ -37,19 +37,20 @@ class Table(NamedTuple):
 
 
 def table(name: str, components: int) -> Table:
-    """The first principal components of a table's standardised columns, fitted on the first half of its shuffled rows."""
-    load, positive = LOADED[name]
+    """The first principal components of a table's standardised columns, fitted on the rows for prompts."""
+    load, classes = LOADED[name]
     x, target = load(return_X_y=True)
-    y = np.where(target >= positive, 1.0, -1.0)
+    x, target = x[np.isin(target, classes)], target[np.isin(target, classes)]
+    y = np.where(target == classes[1], 1.0, -1.0)
     order = np.random.default_rng(TABLES).permutation(len(y))
-    x, y, half = x[order], y[order], len(y) // 2
-    spread = x[:half].std(axis=0)
-    x = (x - x[:half].mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
-    _, _, directions = np.linalg.svd(x[:half], full_matrices=False)
+    x, y, count = x[order], y[order], 2 * len(y) // 3
+    spread = x[:count].std(axis=0)
+    x = (x - x[:count].mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
+    _, _, directions = np.linalg.svd(x[:count], full_matrices=False)
     x = x @ directions[:components].T
     # held-out rows that are longer than all others are drawn in
-    x = x / np.maximum(np.linalg.norm(x[:half], axis=1).max(), np.linalg.norm(x, axis=1, keepdims=True))
-    return Table(x[:half], y[:half], x[half:], y[half:])
+    x = x / np.maximum(np.linalg.norm(x[:count], axis=1).max(), np.linalg.norm(x, axis=1, keepdims=True))
+    return Table(x[:count], y[:count], x[count:], y[count:])
 
 
 def prompt_of(data: Table, n: int, key: Key) -> tuple[Prompt, Float[Array, " m"]]:
@@ -68,6 +69,7 @@ def tables(config: Config, run: Run, results: Results) -> None:
         construction = damped_newton_of_any_length(
             config.d, config.penalty, config.newton_steps, config.inner_steps, cells_of(NAMED), least, most
         )
+        results["tables/bound"] = np.asarray(floor_bound(config.penalty, cells_of(NAMED)))
         answer = jax.jit(jax.vmap(partial(both, config, construction), (None, 0)))
         for name in LOADED:
             data = table(name, config.d)
@@ -83,6 +85,7 @@ def tables(config: Config, run: Run, results: Results) -> None:
                     results[f"{key}/{title}"] = (found - outside).astype(np.float32)
                 right = [np.mean((found > 0.5) == (labels > 0.0)) for found in (constructed, newton, outside)]
                 results[f"{key}/right"] = np.array(right)
+                results[f"{key}/probabilities"] = np.quantile(outside, (0.01, 0.5, 0.99))
 
 
 def both(config: Config, construction: Construction, params: Params, prompt: Prompt) -> tuple[Array, Array]:

@@ -41,8 +41,8 @@ def damped_newton(
       6 + k      s_i            -b_j into w, for j = 1                       w <- w - eta V g
                  1              -b_j into b, for j = 1                       MLP: s and q are cleared
 
-    The curves are linear between knots (`piecewise`), over the `ranges` that iterates cannot leave; sigma' and sigma, of one
-    argument, share their units. `tolerance` is `error_bound`, of order 1 / cells^2.
+    The curves are linear between knots (`piecewise`), over the `ranges` that exact iterates cannot leave; sigma' and sigma, of
+    one argument, share their units. `tolerance` is `error_bound`, of order 1 / cells^2.
 
     paper      code                  shape
     mu         penalty               (), > 0
@@ -96,10 +96,11 @@ def error_bound(
 
     From step to step the map of damped Newton stretches by at most 4 v / (1 + v), v = lambda / (2 sqrt(mu)), in the norm of
     the Hessian; l is that at the largest v, times sqrt((mu + 1/4) / mu) for the norms. Where l is above one, as for small mu,
-    many steps are bounded crudely: by no more than twice the reach, which holds as well, and says nothing; `floor_bound` is for
-    them. growth: sqrt(n / least), or 1.
+    it grows with T and says nothing of many steps; `floor_bound` is for them. It is infinite where e_H >= mu, and holds as long
+    as the Transformer's iterates stay in the `ranges`: exact ones do, and its own may leave by as much as they err, so few
+    cells at a small mu are beyond it. growth: sqrt(n / least), or 1.
     """
-    reach, slope, last = ranges(penalty, radius)
+    _, slope, last = ranges(penalty, radius)
     fall = (1.0 - last) / cells.step
     cell, of_gradient = _of_sigmoid(penalty, cells, radius)
     of_hessian = cell**2 / 64.0 + growth * d**0.5 / (16.0 * cells.square**2)
@@ -111,7 +112,7 @@ def error_bound(
     largest = 1.0 / last - 1.0
     stretch = 4.0 * largest / (1.0 + largest) * jnp.sqrt((penalty + CURVATURE) / penalty)
     bound = once * sum(stretch**t for t in range(steps))
-    return jnp.where(left > 0.0, jnp.minimum(bound, 2.0 * reach), 2.0 * reach)
+    return jnp.where(left > 0.0, bound, jnp.inf)
 
 
 def floor_bound(penalty: ScalarLike, cells: Cells, radius: float = 0.0) -> ScalarLike:

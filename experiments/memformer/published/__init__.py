@@ -48,15 +48,15 @@ def cases_of(config: Config) -> dict[str, dict[str, Case]]:
     }
     moving = ("GD++, no memory", "GD++, Hadamard, of the past")
     rotated = {title: network(config, "rotated", form) for title, form in FORMS.items()}
-    few, several = (rotated[title]._replace(prompts=FEW) for title in ("scalar, momentum", "scalar, momentum, 5 heads"))
-    few = staged(config, few)
+    few = staged(config, "rotated", FORMS["scalar, momentum"])._replace(prompts=FEW)
+    several = rotated["scalar, momentum, 5 heads"]._replace(prompts=FEW, steps=min(config.own_steps, 200))
     return {panel: {title: rotated[title] for title in titles} for panel, titles in shown.items()} | {
-        "moving": {title: staged(config, rotated[title]) for title in moving},
+        "moving": {title: staged(config, "rotated", FORMS[title]) for title in moving},
         "2b": {title: network(config, "isotropic", FORMS[title]) for title in ("no memory", "Hadamard")},
         "few": {
             "1 prompt": few._replace(prompts=1, sound=None),
             f"{FEW} prompts": few,
-            f"{FEW} prompts, 5 heads": several._replace(steps=min(config.own_steps, 200)),
+            f"{FEW} prompts, 5 heads": several,
         },
         "extracted": {f"{count} prompts": extracted(config, count) for count in config.sets},
     }

@@ -57,20 +57,19 @@ FORMS = {
 
 
 class Start(NamedTuple):
-    """Where a training begins. step: of the gradient steps that all layers take.  spread: the deviation of all matrices.
-    weight: of what was seen in a Hadamard memory; other memories write what is seen.  scaled: free scores are a number times
-    a matrix, the same class of Transformers, in which Adam takes all entries of a score down together."""
+    """Where a training begins. step: of the gradient steps that all layers take; if they do, free scores are a number times a
+    matrix, the same class of Transformers, in which Adam takes all entries of a score down together.  spread: the deviation of
+    all matrices.  weight: of what was seen in a Hadamard memory; other memories write what is seen."""
 
     step: float = 0.0
     spread: float = 1e-4
     weight: float = 0.0
-    scaled: bool = False
 
 
 def start(form: Form, at: Start, depth: int, d: int, n: int, key: Key) -> Params:
     """theta before training."""
     key_score, key_write = jax.random.split(key)
-    scaled = at.scaled and not form.scalar
+    scaled = at.step > 0.0 and not form.scalar
     mean = -(1.0 if scaled else at.step) / form.heads * (1.0 if form.scalar else jnp.eye(d))
     size = (depth, form.heads) if form.scalar else (depth, form.heads, d, d)
     theta: Params = {"score": mean + at.spread * jax.random.normal(key_score, size)}

@@ -27,7 +27,7 @@ from jaxl2o.training import losses
 from jaxl2o.types import Instance, Key, Params, Prompt, Task, queries
 
 RATE = 1e-2  # of Adam
-SOUND = Start(step=0.5, scaled=True)  # of trainings on fresh prompts: gradient descent
+SOUND = Start(step=0.5)  # of trainings on fresh prompts: gradient descent
 FEWER = 10  # by what the prompts are divided on which a training on one set is tested, far from any limit
 
 # (depth, key) -> theta before training
@@ -65,10 +65,9 @@ def network(config: Config, law: str, form: Form) -> Case:
     return Case(law, partial(predict, form), own, config.n, config.prompts, config.own_steps, sound, form)
 
 
-def staged(config: Config, case: Case) -> Case:
+def staged(config: Config, law: str, form: Form) -> Case:
     """The same, whose matrices have gone through the code's first stage, without memory, where that has an effect."""
-    assert case.form is not None
-    alone = partial(predict, case.form._replace(memory="none"))
+    alone = partial(predict, form._replace(memory="none"))
 
     def loss(own: Params, instances: Instance) -> Array:
         return mean_losses(lambda theta, prompt: alone(theta, prompt)[None], instances, own)[0]
@@ -77,7 +76,7 @@ def staged(config: Config, case: Case) -> Case:
         own = {name: leaf for name, leaf in theta.items() if name != "memory"}
         return theta | first_stage(config, task, loss, own, key)
 
-    return case._replace(before=before)
+    return network(config, law, form)._replace(before=before)
 
 
 def extracted(config: Config, prompts: int) -> Case:
