@@ -24,12 +24,7 @@ class Config:
     inner_steps: int = 25  # of descent in every step of gradient EM
     inner: tuple[int, ...] = (25, 100, 400, 1600)  # where gradient EM is compared with EM
     flow_steps: int = 100_000  # of Runge and Kutta's method
-    attention_lengths: tuple[int, ...] = (
-        10,
-        20,
-        40,
-        80,
-    )  # examples, where the risk of linear attention is measured
+    attention_lengths: tuple[int, ...] = (10, 20, 40, 80)  # examples, where linear attention's risk is measured
     drawn: int = 400_000  # prompts of every length there
     counts: tuple[int, ...] = (2, 3, 5)  # components, of the rows
     ratios: tuple[int, ...] = (1, 5, 10)  # of signal to noise
