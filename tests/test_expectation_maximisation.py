@@ -15,6 +15,7 @@ from sklearn.mixture import GaussianMixture
 from jaxl2o.objectives import mixture_loss
 from jaxl2o.solvers.expectation_maximisation import (
     Mixture,
+    annealed_em,
     estimating_em,
     expectation_maximisation,
     expected_signs,
@@ -324,6 +325,37 @@ def test_the_answer_has_a_derivative():
 
     derivatives = jax.jit(lambda noise: [jax.jacrev(answer)(noise, gradient) for gradient in (Implicit(), Unrolled())])
     np.testing.assert_allclose(*derivatives(NOISE), atol=1e-10)
+
+
+def test_annealing_is_em_at_a_falling_noise():
+    """Every step is EM's at the noise of its own, which falls by equal factors, to the end's; from that noise on it is EM."""
+    prompt, first, cooling = prompt_of("exact", 3), 4.0, 5
+    found = jax.jit(lambda prompt: unroll(annealed_em(WEIGHTS, NOISE, first, cooling), prompt, STEPS))(prompt)
+    for t in range(STEPS):
+        noise = first * (NOISE / first) ** (min(t, cooling) / cooling)
+        step = run_em(WEIGHTS, jnp.asarray(noise), prompt._replace(start=found[t]))[1]
+        np.testing.assert_allclose(found[t + 1], step, rtol=0.0, atol=1e-12)
+    np.testing.assert_allclose(unroll(annealed_em(WEIGHTS, NOISE, NOISE, 1), prompt, STEPS), run("exact")(prompt), atol=1e-12)
+
+
+def test_annealing_needs_no_good_start():
+    """Two components, 32 features, 128 clean examples: of thirty random starts most lead annealed EM to the truth, none EM."""
+    rng, noise, d, starts, weights = np.random.default_rng(0), 0.1, 32, 30, jnp.full(2, 0.5)
+    x, truth = rng.normal(size=(128, d)), np.eye(d)[:2]
+    prompt = Prompt.of(x, np.sum(x * truth[rng.choice(2, 128)], axis=1) + noise * rng.normal(size=128))
+
+    def found(solver):
+        def ends(start):
+            return unroll(solver, prompt._replace(start=start), 40, keep="last")
+
+        components = jax.jit(lambda starts: jax.lax.map(ends, starts))(
+            jax.random.normal(jax.random.key(0), (starts, 2, d)) / d**0.5
+        )
+        either = [np.abs(np.asarray(components) - named).max(axis=(1, 2)) for named in (truth, truth[::-1])]
+        return int((np.minimum(*either) < 0.1).sum())
+
+    assert found(annealed_em(weights, noise, 1.0, 20)) > starts // 2
+    assert found(expectation_maximisation(weights, noise)) == 0
 
 
 def test_estimating_em_is_that_of_scikit_learn():

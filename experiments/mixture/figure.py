@@ -28,6 +28,7 @@ LINES = {
     "random start": (COLOURS["accent"], "-", "EM, random start"),
     "restarted": (COLOURS["trained"], "-", "EM, best of several"),
     "spectral": (COLOURS["sky"], "-", "EM, spectral subspace"),
+    "annealed": (COLOURS["solver"], "-", "EM, annealed"),
     "near the truth": (COLOURS["solver"], ":", "EM, started near the truth"),
     "Bayes": (COLOURS["ink"], "-", "posterior mean"),
 }

@@ -16,15 +16,16 @@ from jaxtyping import Array, Float
 from jaxl2o.limits.linear_attention import attention_estimate, attention_excess, best_matrix
 from jaxl2o.limits.mixture import Moments, independent_moments, linear_estimate, ridge_estimate
 from jaxl2o.objectives import mixture_loss
-from jaxl2o.solvers.expectation_maximisation import expectation_maximisation
-from jaxl2o.solvers.starts import best_start, in_spectral_subspace
+from jaxl2o.solvers.expectation_maximisation import annealed_em, expectation_maximisation
+from jaxl2o.solvers.starts import Draw, best_start, in_spectral_subspace
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.tasks.mixture import Components, anywhere, mixture_per_example, near, oracle
-from jaxl2o.types import Instance, Key, Prompt, ScalarLike, design_matrix
+from jaxl2o.types import Instance, Key, Prompt, ScalarLike, Solver, design_matrix
 
 # of EM; the last needs the truth, so it is no method for prompts
-STARTS = ("random start", "restarted", "spectral", "near the truth")
+STARTS = ("random start", "restarted", "spectral", "annealed", "near the truth")
 DISTANCE = 0.5  # of starts near the truth from it
+WARM, COOLING = 1.0, 20  # the noise that annealing begins with, the norm of a component, and the steps in which it falls
 CHUNK = 50  # prompts that are answered at one time
 
 
@@ -114,16 +115,25 @@ def of_linear(setting: Setting, name: str, noise: ScalarLike, instance: Instance
 
 
 def start_of(setting: Setting, name: str, noise: ScalarLike, instance: Instance, key: Key) -> Float[Array, "K d"]:
-    """Where EM begins. Of several starts the one that leads to the best likelihood is taken."""
+    """Where EM begins. Of several starts the one that leads to the best likelihood is taken; annealing begins where it led."""
     if name == "near the truth":
         return near(DISTANCE)(key, instance.solution)
     random = anywhere()
     if name == "random start":
         return random(key, instance.solution)
-    draw = in_spectral_subspace(setting.n_components) if name == "spectral" else lambda key, _: random(key, instance.solution)
-    solver = expectation_maximisation(setting.weights, noise)
     objective = partial(mixture_loss, weights=setting.weights, noise=noise)
-    return best_start(solver, objective, draw, setting.starts, setting.trial_steps)(key, instance.prompt).start
+
+    def tried(solver: Solver, draw: Draw, steps: int) -> Prompt:
+        return best_start(solver, objective, draw, setting.starts, steps)(key, instance.prompt)
+
+    def anywhere_drawn(key: Key, _: Prompt) -> Float[Array, "K d"]:
+        return random(key, instance.solution)
+
+    if name == "annealed":
+        annealed = annealed_em(setting.weights, noise, jnp.maximum(WARM, noise), COOLING)
+        return unroll(annealed, tried(annealed, anywhere_drawn, COOLING), COOLING, keep="last")
+    draw = in_spectral_subspace(setting.n_components) if name == "spectral" else anywhere_drawn
+    return tried(expectation_maximisation(setting.weights, noise), draw, setting.trial_steps).start
 
 
 def of_em(setting: Setting, noise: ScalarLike, instance: Instance, start: Float[Array, "K d"]) -> Float[Array, ""]:

@@ -84,6 +84,11 @@ def split_of(columns: Columns, key: Key) -> Split:
     return Split(prompt(train), prompt(held), group[train], group[held])
 
 
+def constant(prompt: Prompt) -> Prompt:
+    """The same without its feature: a mixture of two constants, which a mixture of regressions is to be better than."""
+    return prompt._replace(x=design_matrix(prompt) * jnp.array([1.0, 0.0])[None])
+
+
 def of_splits(name: str, keys: Array, networks: int) -> Results:
     """In double precision. The Transformer is tried on so many splits, the first ones."""
     with jax.enable_x64(True):
@@ -97,8 +102,12 @@ def of_splits(name: str, keys: Array, networks: int) -> Results:
             "one regression": jax.vmap(known)(splits.train, jnp.ones_like(splits.train.y)[..., None]),
             "class known": jax.vmap(known)(splits.train, jnp.stack([splits.group, ~splits.group], axis=2).astype(float)),
         }
+        flat = splits._replace(train=jax.vmap(constant)(splits.train), held=jax.vmap(constant)(splits.held))
+        _, constants = jax.jit(jax.vmap(fitted))(key_starts, flat)
         found = {f"likelihood/{name}": jax.vmap(likelihood)(model, splits.held) for name, model in models.items()}
+        found |= {"likelihood/two constants": jax.vmap(likelihood)(constants, flat.held)}
         found |= {f"right/{name}": jax.vmap(right)(models[name], splits) for name in ("mixture", "class known")}
+        found |= {"right/two constants": jax.vmap(right)(constants, flat)}
         network = own._replace(components=jnp.asarray(ends))
         found |= {"likelihood/Transformer": jax.vmap(likelihood)(network, few.held)}
         found |= {"right/Transformer": jax.vmap(right)(network, few)}

@@ -24,6 +24,13 @@ class Mixture(NamedTuple):
     noise: Float[Array, ""]
 
 
+class Annealed(NamedTuple):
+    """The state of `annealed_em`. components: (K, d); noise: (), of the next responsibilities."""
+
+    components: Float[Array, "K d"]
+    noise: Float[Array, ""]
+
+
 def responsibilities(
     components: Float[Array, "K d"], prompt: Prompt, weights: Float[Array, " K"], noise: ScalarLike
 ) -> Float[Array, "n K"]:
@@ -69,6 +76,34 @@ def gradient_em(weights: Float[Array, " K"], noise: ScalarLike, step_size: Scala
     L        inner_steps   (), >= 1
     """
     return _of_components(weights, noise, _descent(step_size, inner_steps))
+
+
+def annealed_em(weights: Float[Array, " K"], noise: ScalarLike, first_noise: ScalarLike, cooling_steps: int) -> Solver:
+    """EM whose responsibilities are those of a noise that falls from s to sigma by equal factors, in N steps, and then stays.
+
+        b_k <- argmin_b sum_i gamma_ik (y_i - <x_i, b>)^2, gamma at the noise s_t;   s_t = s (sigma / s)^(t / N), at least sigma
+
+    Deterministic annealing (Ueda and Nakano 1998, Neural Networks 11): under a high noise components share the examples, and
+    the likelihood has fewer maxima; so it needs a good start less than EM does. From s = sigma it is EM.
+
+    symbol   code            shape
+    s        first_noise     (), >= noise
+    N        cooling_steps   (), >= 1
+    """
+    em = expectation_maximisation(weights, noise)
+    checks.positive("first_noise", first_noise)
+    checks.require(cooling_steps >= 1, f"cooling_steps is {cooling_steps}; the noise needs at least 1 step to fall.")
+
+    def init(prompt: Prompt) -> Annealed:
+        components = em.init(prompt)
+        return Annealed(components, jnp.asarray(first_noise, dtype=components.dtype))
+
+    def step(state: Annealed, prompt: Prompt, _: None) -> Annealed:
+        shares = responsibilities(state.components, prompt, weights, state.noise)
+        colder = state.noise * (noise / first_noise) ** (1.0 / cooling_steps)
+        return Annealed(_each(_least_squares, state.components, shares, prompt), jnp.maximum(colder, noise))
+
+    return Solver(init, step, lambda state: state.components, residual=em.residual)
 
 
 def symmetric_em(weight: ScalarLike, noise: ScalarLike) -> Solver:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.mixture.measuring import kept
-from experiments.mixture.methods import LINEAR, Setting, chunked, of_em, of_linear, start_of
+from experiments.mixture.methods import LINEAR, METHODS, STARTS, Setting, chunked, of_em, of_linear, start_of
 from experiments.mixture.trained.config import CHAINS, TEST, TRAINING, VALIDATION, Config
 from experiments.mixture.trained.networks import (
     Trained,
@@ -26,7 +26,7 @@ from jaxl2o.limits.bayes_mixture import gaussian_components
 from jaxl2o.types import Instance, Key, ScalarLike
 
 COUNT = 2  # components
-BASELINES = (*LINEAR, "restarted", "spectral")  # the last two are EM, from the best of several starts
+BASELINES = (*LINEAR, *STARTS[:-1])  # of EM those that are not told the truth
 AT_ONCE = 10  # prompts whose chains run at one time
 # (noise, instances, keys of what is drawn on them) -> the excess on every instance
 Method = Callable[[ScalarLike, Instance, Array], Float[Array, " k"]]
@@ -45,8 +45,8 @@ def fresh(config: Config, run: Run, results: Results) -> None:
 def of_length(config: Config, n: int, networks: list[Trained]) -> Results:
     """Of every ratio: test errors (seeds, prompts), those of networks (networks, seeds, prompts); means on validation draws."""
     setting, found = setting_of(config, law(config, COUNT), COUNT, n), Results()
-    methods, excess, draw = classical(setting, BASELINES), excess_of(setting, networks[0].learner), chunked(setting.draw)
-    posterior, count, tested = jax.jit(partial(posteriors, setting, config)), len(BASELINES), len(TEST) * config.test
+    methods, excess, draw = classical(setting, METHODS), excess_of(setting, networks[0].learner), chunked(setting.draw)
+    posterior, count, tested = jax.jit(partial(posteriors, setting, config)), len(METHODS), len(TEST) * config.test
     few = np.arange(tested).reshape(len(TEST), -1)[:, : config.bayes].reshape(-1)
     for ratio in config.ratios:
         noise, key = 1.0 / ratio, f"map/{ratio}/{n}"
@@ -59,7 +59,7 @@ def of_length(config: Config, n: int, networks: list[Trained]) -> Results:
         found |= {f"{key}/{name}": by_seed(each) for name, each in zip(methods, test, strict=False)}
         found[f"{key}/transformer"] = np.stack([by_seed(each) for each in test[count:]])
         means = [each.mean() for each in validation]
-        found[f"validation/{ratio}/{n}"] = np.array([*means[:count], np.mean(means[count:])])
+        found[f"validation/{ratio}/{n}"] = np.array([*means[: len(BASELINES)], np.mean(means[count:])])
         found[f"closed/{ratio}/{n}"] = np.array(setting.closed(noise))
         chains = keys_of((CHAINS,), ratio, n, len(few))
         best = posterior(noise, jax.tree.map(lambda leaf: leaf[few], instances), chains)
