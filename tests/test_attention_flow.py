@@ -208,3 +208,25 @@ REFUSED = {
 def test_bad_input_is_refused_in_one_sentence(name, refused):
     """What was given, and what is needed."""
     refused(*REFUSED[name])
+
+
+@given(seed=SEEDS)
+def test_the_other_blocks_stay_at_zero(seed):
+    """A whole layer, f = v' (1/n sum_i z_i z_i') W (x, 0), z_i = (x_i, y_i), at v = (0, u) and W = [U 0; 0 0]: over a prompt
+    and the one with all labels negated, which is as likely, the squared error has no gradient in the blocks that are zero.
+    """
+    rng = np.random.default_rng(seed)
+    x, y, query, label = rng.normal(size=(N, D)), rng.normal(size=N), rng.normal(size=D), rng.normal()
+    v, w = np.zeros(D + 1), np.zeros((D + 1, D + 1))
+    v[D], w[:D, :D] = rng.normal(), rng.normal(size=(D, D))
+
+    def loss(v, w, sign):
+        tokens = jnp.concatenate([x, sign * y[:, None]], axis=1)
+        return (v @ tokens.T @ tokens @ w @ jnp.append(query, 0.0) / N - sign * label) ** 2
+
+    of_v, of_w = jax.grad(lambda v, w: loss(v, w, 1.0) + loss(v, w, -1.0), argnums=(0, 1))(jnp.asarray(v), jnp.asarray(w))
+    size = np.abs(of_w).max()
+    assert size > 0.0
+    np.testing.assert_allclose(of_v[:D], 0.0, atol=1e-12 * size)
+    np.testing.assert_allclose(of_w[D], 0.0, atol=1e-12 * size)
+    np.testing.assert_allclose(of_w[:, D], 0.0, atol=1e-12 * size)

@@ -3,11 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.linear_model import LinearRegression
 
 from experiments.mixture.claims import slope_of
 from experiments.mixture.methods import Setting, least_squares
 from experiments.mixture.tables import TABLES, known, likelihood
+from experiments.mixture.trained.claims import chosen, level, ratio_of, slope
+from experiments.mixture.trained.fresh import BASELINES
 from jaxl2o.tasks.mixture import unit_norm
 from jaxl2o.types import Prompt
 
@@ -78,3 +81,38 @@ def test_tables_are_what_they_are_called(name):
         "sepals": ["sepal width (cm)", "sepal length (cm)", "setosa"],
     }
     assert named == expected[name]
+
+
+def test_the_cell_of_the_claims_is_where_the_network_does_best():
+    """On validation draws, against the best baseline there: its ratio of signal to noise, its length, and that baseline."""
+    results = {"map/ratios": np.array([1, 5]), "map/lengths": np.array([16, 32])}
+    others = np.linspace(1.0, 2.0, len(BASELINES))
+    for place, (ratio, n) in enumerate([(1, 16), (1, 32), (5, 16), (5, 32)]):
+        network = (0.9, 0.7, 0.8, 1.1)[place]
+        results[f"validation/{ratio}/{n}"] = np.array([*np.roll(others, place), network])
+    assert chosen(results) == (1, 32, BASELINES[1])
+
+
+def test_levels_are_of_student():
+    """One axis of groups: Student's interval of their mean, as SciPy has it; no spread: no interval but the mean."""
+    values = np.array([1.0, 2.0, 4.0, 7.0])
+    low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
+    np.testing.assert_allclose(level(values).interval, (low, high), rtol=1e-12)
+    np.testing.assert_allclose(level(values[:, None] * np.ones((1, 3))).value, values.mean())
+    np.testing.assert_allclose(level(np.full((3, 2), 5.0)).interval, (5.0, 5.0))
+
+
+def test_ratios_are_of_means_and_paired():
+    """Errors that are half of others' in every prompt and seed: one half, without an interval, however they spread."""
+    under = np.random.default_rng(0).lognormal(size=(5, 40))
+    value, interval = ratio_of(0.5 * np.stack([under, under]), under)
+    np.testing.assert_allclose((value, *interval), 0.5, rtol=1e-12)
+
+
+def test_the_slope_of_the_gap():
+    """Gaps c B^-p of every training and seed have the slope -p; of gaps that are not positive there is none."""
+    sizes = np.array([64.0, 512.0, 4096.0])
+    fresh = np.ones((2, 3, 5)) * (0.1 + 3.0 * sizes**-0.7)[None, :, None]
+    results = {"sets/sizes": sizes, "sets/given/4/own": np.full((2, 3), 0.1), "sets/given/4/fresh": fresh}
+    np.testing.assert_allclose(slope(results, "given", 4).value, -0.7, rtol=1e-12)
+    assert np.isnan(slope(results | {"sets/given/4/own": np.full((2, 3), 9.0)}, "given", 4).value)

@@ -1,5 +1,7 @@
 """What the results say of mixtures of regressions."""
 
+from functools import partial
+
 import numpy as np
 from scipy import stats
 
@@ -97,34 +99,33 @@ def of_attention(results: Results) -> list[Claim]:
     z = np.stack(
         [(results[f"risk/{case}"][:, 0] - results[f"risk/{case}"][:, 2]) / results[f"risk/{case}"][:, 1] for case in cases]
     )
-    common = {"n": len(cases), "seeds": (START,), "kind": "theorem"}
+    own = partial(claim, n=len(cases), seeds=(START,))
     return [
-        claim(
+        own(
             "mixture/lsa-flow-gap",
             "one layer of linear attention: largest |u U - A*| / |A*| where gradient flow ends, three covariances, two priors",
             ends["flow"],
             "<=",
             1e-8,
+            kind="theorem",
             source=JIN,
-            **common,
         ),
-        claim(
+        own(
             "mixture/lsa-flow-conserved",
             "largest drift of u^2 - |U|^2 along that flow",
             max(float(results[f"attention/{case}/flow/drift"]) for case in cases),
             "<=",
             1e-6,
+            kind="theorem",
             source=OWN,
-            **common,
         ),
-        claim(
+        own(
             "mixture/lsa-descent-gap",
-            "the same distance for gradient descent and for Adam, whose factors are others",
+            "the same distance for gradient descent in the flow's steps, and for Adam, whose factors are others",
             max(ends["descent"], ends["Adam"]),
             "<=",
             1e-6,
             source=OWN,
-            **(common | {"kind": "measured"}),
         ),
         claim(
             "mixture/lsa-risk-z",

@@ -83,7 +83,7 @@ def expectation_maximisation(
 ) -> Construction:
     """K + 5 + L layers, 2K heads, width 2Kd + d + K + 4: one step of `gradient_em` for K components and prompts of any length.
 
-    Jin, Balasubramanian and Lai 2024, Theorem 3.1 (arXiv:2410.14183), who need 4 heads; the weights are our own. A token is
+    Jin, Balasubramanian and Lai 2024, Theorem 3.1 (arXiv:2410.14183), with at most 4 heads; the weights are our own. A token is
     x_i, y_i, all b_k, a number s_k and a vector p_k for each k, m, r and 1, as in `carrying`; L = inner_steps. In pairs of
     heads as in the symmetric case,
 

@@ -49,8 +49,8 @@ def marked_summary(d: int) -> Encoding:
     """Tokens [x_i, y_i, 1], and a last one of zeros, whose d outputs are the iterate w. Width d + 2.
 
     All read the used examples and the last token, averaged over these n + 1. Answers are <x, w>, and w itself if there are no
-    queries, which are not read. (Jin, Balasubramanian and Lai 2024, arXiv:2410.14183, mark examples likewise; their last token
-    has the query, and its label is read.)
+    queries, which are not read. (As recalled, Jin, Balasubramanian and Lai 2024, arXiv:2410.14183, mark examples likewise, and
+    read the label of a last token that has the query.)
     """
 
     def tokens(prompt: Prompt) -> Tokens:

@@ -122,10 +122,10 @@ def newton_softmax(d: int = 5, depth: int = 12, n: int = 26, width: int = 32, he
 def mixture_encoder(
     d: int = 8, depth: int = 4, width: int = 64, heads: int = 4, attention: Attention = "relu"
 ) -> TransformerConfig:
-    """The encoder of Jin, Balasubramanian and Lai 2024 (arXiv:2410.14183): ReLU attention and ReLU MLPs, without norms.
+    """After Jin, Balasubramanian and Lai 2024 (arXiv:2410.14183): ReLU attention and ReLU MLPs, without norms; d outputs.
 
-    It outputs d coefficients. Widths 32, 64 and 128 are theirs; heads, hidden units and the start at 0.3 are ours. Encoding:
-    `marked_summary(d)`, which averages over tokens.
+    The paper's details were not at hand: widths 32, 64 and 128 are theirs as recalled; heads, hidden units and the start at 0.3
+    are ours. Encoding: `marked_summary(d)`, which averages over tokens.
     """
     return TransformerConfig(
         depth=depth,

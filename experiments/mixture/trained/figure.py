@@ -19,15 +19,16 @@ from experiments.mixture.trained.sets import LAWS
 
 # method -> colour, style, label; other methods as in the figure of all mixtures
 LINES = SHARED | {
-    "ridge": (COLOURS["solver"], "--", "ridge"),
+    "ridge": (COLOURS["classical"], ":", "ridge"),
     "attention": (COLOURS["accent"], "--", "best linear attention"),
     "transformer": (COLOURS["transformer"], "o-", "trained Transformer"),
 }
 LEAST = 1e-3  # gap that is drawn
-METHODS = (*BASELINES, "Bayes", "transformer")
+METHODS = (*BASELINES, "near the truth", "Bayes", "transformer")
 # in the map
 SHORT = {name: LINES[name][2].split(",")[0] for name in METHODS} | {"linear": "best\nlinear in y"}
 SHORT |= {"attention": "linear\nattention", "restarted": "EM, best\nof several", "spectral": "EM,\nspectral"}
+SHORT |= {"annealed": "EM,\nannealed", "random start": "EM"}
 SHORT |= {"transformer": "Transformer"}
 SHADES = ("sky", "trained", "limit", "accent", "solver")
 
@@ -47,7 +48,7 @@ def plot(results: Results) -> Figure:
     figure = panels_of(results, draws, columns=3, width=16.0, height=4.2)
     if ratios:
         lines = [Line2D([], [], color=LINES[name][0], ls=LINES[name][1].strip("o"), label=LINES[name][2]) for name in METHODS]
-        figure.legend(handles=lines, loc="outside upper center", ncols=len(lines), title="panels by SNR")
+        figure.legend(handles=lines, loc="outside upper center", ncols=-(-len(lines) // 2), title="panels by SNR")
     return figure
 
 
