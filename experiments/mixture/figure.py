@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 from rich.table import Column, Table
 
 from experiments.common import Results
@@ -13,36 +12,25 @@ from experiments.figures import COLOURS, Draw, panels_of
 from experiments.mixture.claims import CASES
 from experiments.mixture.comparing import cells
 from experiments.mixture.methods import METHODS
+from experiments.mixture.panels import by_examples, by_noise, by_posterior, by_rate, by_slope, by_steps, ticks
 
 TITLES = {
     "two, 1": ("two, |b| / sigma = 1", COLOURS["solver"]),
     "two, 5": ("two, |b| / sigma = 5", COLOURS["sky"]),
     "three": ("three, |b| / sigma = 5", COLOURS["transformer"]),
 }
-# method -> colour, style, label
-LINES = {
-    "zero": (COLOURS["classical"], "--", "zero"),
-    "least squares": (COLOURS["classical"], "-", "least squares"),
-    "linear": (COLOURS["limit"], "-", "best linear in y"),
-    "attention": (COLOURS["transformer"], "-", "best linear attention"),
-    "random start": (COLOURS["accent"], "-", "EM, random start"),
-    "restarted": (COLOURS["trained"], "-", "EM, best of several"),
-    "spectral": (COLOURS["sky"], "-", "EM, spectral subspace"),
-    "annealed": (COLOURS["solver"], "-", "EM, annealed"),
-    "near the truth": (COLOURS["solver"], ":", "EM, started near the truth"),
-    "Bayes": (COLOURS["ink"], "-", "posterior mean"),
-}
-SHADES = ("trained", "accent", "limit", "sky", "solver")
 # of tables -> colour
-MODELS = {"mixture": "solver", "Transformer": "transformer", "class known": "classical"}
+MODELS = {"mixture": "solver", "Transformer": "transformer", "two constants": "accent", "class known": "classical"}
 LEAST = 1e-17  # of what is drawn: double precision ends there
 
 
 def plot(results: Results) -> Figure:
     """Constructions, linear attention, rows of methods and the posterior mean, rates, and tables."""
     rows = sorted({(int(name.split("/")[1]), int(name.split("/")[2])) for name in cells(results, "rows")})
-    # of the rows: the noisiest and the cleanest of few components, and the cleanest of many
-    corners = dict.fromkeys((rows[0], max(row for row in rows if row[0] == rows[0][0]), rows[-1])) if rows else {}
+    # of the rows: the noisiest of few components, and the cleanest of every number
+    cleanest = {count: (count, ratio) for count, ratio in rows}
+    corners = dict.fromkeys((rows[0], *cleanest.values())) if rows else {}
+    lengths = results.get("rows/lengths", np.zeros(0, dtype=int)).tolist()
     ratios = sorted({int(name.split("/")[1]) for name in cells(results, "bayes")})
     draws: dict[str, Draw] = {
         "exact/": by_width,
@@ -50,27 +38,15 @@ def plot(results: Results) -> Figure:
         "attention/": by_time,
         "risk/": by_length,
         **{f"rows/{count}/{ratio}/": partial(by_examples, count=count, ratio=ratio) for count, ratio in corners},
+        **{f"rows/{count}/": partial(by_noise, count=count, n=lengths[len(lengths) // 2]) for count, _ in rows[:1]},
         **{f"bayes/{ratio}/": partial(by_posterior, ratio=ratio) for ratio in ratios[-1:]},
-        "slopes/": by_rate,
-        "slopes/ratios": by_steps,
+        "slopes/lengths": by_rate,
+        "slopes/ratios": by_slope,
+        "slopes/": by_steps,
         "tables/petals/rows": partial(by_row, name="petals"),
         "tables/": by_likelihood,
     }
     return panels_of(results, draws, columns=3, width=16.0, height=4.2)
-
-
-def ticks(axes: Axes, values: np.ndarray) -> None:
-    """A logarithmic axis of x whose ticks are the data."""
-    axes.set_xscale("log")
-    axes.set_xticks(values, [f"{value:g}" for value in values])
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def names_above(axes: Axes) -> None:
-    """A legend over the lines of a logarithmic axis of y, which is made longer for it."""
-    low, high = axes.get_ylim()
-    axes.set_ylim(top=high * (high / low) ** 0.35)
-    axes.legend(fontsize=7, ncols=2, loc="upper center")
 
 
 def by_width(axes: Axes, results: Results) -> None:
@@ -132,77 +108,6 @@ def by_length(axes: Axes, results: Results) -> None:
     axes.legend()
 
 
-def by_examples(axes: Axes, results: Results, count: int, ratio: int) -> None:
-    """The mean excess of every method with its interval, and the median as a dot."""
-    rows = [results[f"rows/{count}/{ratio}/{n}"] for n in results["rows/lengths"]]
-    lines_of(axes, results["rows/lengths"], np.stack(rows), METHODS)
-    axes.set_title(f"{count} components, |b| / sigma = {ratio}")
-
-
-def by_posterior(axes: Axes, results: Results, ratio: int) -> None:
-    """The same for Gaussian components, with the posterior mean."""
-    rows = [results[f"bayes/{ratio}/{n}"] for n in results["bayes/lengths"]]
-    lines_of(axes, results["bayes/lengths"], np.stack(rows), (*METHODS, "Bayes"))
-    axes.set_title(f"2 Gaussian components, d = 8, 1 / sigma = {ratio}")
-
-
-def lines_of(axes: Axes, lengths: np.ndarray, rows: np.ndarray, methods: tuple[str, ...]) -> None:
-    """rows: (lengths, methods, mean, its error, three quantiles)."""
-    for place, name in enumerate(methods):
-        if name in LINES:
-            colour, style, label = LINES[name]
-            mean, error, _, median, _ = rows[:, place].T
-            axes.plot(lengths, mean, style, color=colour, label=label)
-            axes.fill_between(
-                lengths,
-                np.maximum(mean - 1.96 * error, 0.5 * median),
-                mean + 1.96 * error,
-                color=colour,
-                alpha=0.15,
-                linewidth=0,
-            )
-            axes.plot(lengths, median, "o", color=colour, markersize=2.5)
-    axes.set(xlabel="examples (dots: medians)", ylabel="excess over the oracle", yscale="log")
-    ticks(axes, lengths)
-    names_above(axes)
-
-
-def by_rate(axes: Axes, results: Results) -> None:
-    """EM's mean error and its interval at every noise; the Transformer's on few prompts, and EM's on the same ones."""
-    lengths = results["slopes/lengths"]
-    for shade, ratio in zip(SHADES, results["slopes/ratios"], strict=False):
-        errors = results[f"slopes/{ratio:g}/errors"]
-        half = 1.96 * errors.std(axis=1, ddof=1) / errors.shape[1] ** 0.5
-        axes.errorbar(lengths, errors.mean(axis=1), half, color=COLOURS[shade], label=f"|b| / sigma = {ratio:g}", capsize=2)
-        keys = [name for name in results if name.startswith(f"slopes/network/{ratio:g}/") and name.endswith("/errors")]
-        for name in keys:
-            n, own = int(name.split("/")[3]), results[name]
-            same = errors[list(lengths).index(n), : len(own)].mean()
-            axes.plot(n, own.mean(), "D", color=COLOURS["transformer"], markersize=5)
-            axes.plot(n, same, "x", color=COLOURS["ink"], markersize=4)
-    first = results[f"slopes/{results['slopes/ratios'][0]:g}/errors"].mean(axis=1)[0]
-    for power, style in ((0.25, ":"), (0.5, "--")):
-        line = 1.3 * first * (lengths[0] / lengths) ** power
-        axes.plot(lengths, line, style, color=COLOURS["ink"], linewidth=0.9, label=f"slope {-power:g}")
-    axes.plot([], [], "D", color=COLOURS["transformer"], markersize=5, label="Transformer, few prompts")
-    axes.plot([], [], "x", color=COLOURS["ink"], markersize=4, label="EM on the same ones")
-    axes.set(title="EM from a good start, d = 8", xlabel="examples", ylabel="mean |b - b*|, and its interval", yscale="log")
-    ticks(axes, lengths)
-    names_above(axes)
-
-
-def by_steps(axes: Axes, results: Results) -> None:
-    """EM's steps to convergence: mean, and 5 and 95 % of prompts."""
-    lengths = results["slopes/lengths"]
-    for shade, ratio in zip(SHADES, results["slopes/ratios"], strict=False):
-        mean, _, low, _, high = results[f"slopes/{ratio:g}/steps"].T
-        axes.plot(lengths, mean, "o-", color=COLOURS[shade], label=f"|b| / sigma = {ratio:g}")
-        axes.fill_between(lengths, low, high, color=COLOURS[shade], alpha=0.12, linewidth=0)
-    axes.set(title="Its steps to convergence", xlabel="examples", ylabel="mean steps, and 5 to 95 % of prompts", yscale="log")
-    ticks(axes, lengths)
-    names_above(axes)
-
-
 def by_row(axes: Axes, results: Results, name: str) -> None:
     """The rows of one split, the two lines that EM has found, and the one regression."""
     x, y, group, share = results[f"tables/{name}/rows"].T
@@ -226,7 +131,7 @@ def by_row(axes: Axes, results: Results, name: str) -> None:
 
 def by_likelihood(axes: Axes, results: Results) -> None:
     """Held-out log-likelihood over that of one regression, for every split: components hidden, by EM and by the Transformer,
-    which is tried on the first splits, and known.
+    which is tried on the first splits; a mixture of two constants; components known.
     """
     names = [name.split("/")[1] for name in results if name.endswith("/likelihood/mixture")]
     ticks_at = []
@@ -235,11 +140,11 @@ def by_likelihood(axes: Axes, results: Results) -> None:
         for shift, (model, colour) in enumerate(MODELS.items()):
             values = results[f"tables/{name}/likelihood/{model}"]
             gain = values - one[: len(values)]
-            spread = np.linspace(-0.08, 0.08, len(gain)) if len(gain) > 1 else np.zeros(1)
-            at = place + 0.27 * (shift - 1)
+            spread = np.linspace(-0.06, 0.06, len(gain)) if len(gain) > 1 else np.zeros(1)
+            at = place + 0.21 * (shift - 1.5)
             axes.plot(at + spread, gain, "o", color=COLOURS[colour], alpha=0.5)
             label = model.replace("mixture", "EM") if place == 0 else None
-            axes.plot([at - 0.1, at + 0.1], [gain.mean()] * 2, color=COLOURS[colour], label=label)
+            axes.plot([at - 0.08, at + 0.08], [gain.mean()] * 2, color=COLOURS[colour], label=label)
         right = 100.0 * results[f"tables/{name}/right/mixture"].mean()
         ticks_at.append(
             f"{name}\n{right:.0f} % told right\n({100.0 * results[f'tables/{name}/right/majority'].mean():.0f} % majority)"

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from experiments.common import Results
 from experiments.figures import COLOURS, Draw, panels_of
-from experiments.mixture.figure import LINES as SHARED
-from experiments.mixture.figure import ticks
+from experiments.mixture.panels import LINES as SHARED
+from experiments.mixture.panels import ticks
 from experiments.mixture.trained.claims import chosen, gaps, grid, level, slope
 from experiments.mixture.trained.fresh import BASELINES
 from experiments.mixture.trained.sets import LAWS
