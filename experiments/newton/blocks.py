@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 from experiments.common import Results, Run
 from experiments.newton.config import TEST, Config
 from jaxl2o.constructions.construction import Construction
-from jaxl2o.constructions.logistic import damped_newton, floor_bound
+from jaxl2o.constructions.logistic import damped_newton
 from jaxl2o.constructions.logistic_block import Cells
+from jaxl2o.constructions.logistic_bound import floor_bound
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.objectives import logistic_loss
 from jaxl2o.solvers import logistic
