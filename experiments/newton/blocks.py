@@ -71,6 +71,7 @@ def logistic_block(config: Config, run: Run, results: Results) -> None:
             with run.stage(f"logistic regression, {cells} cells"):
                 construction = block_of(config, cells, config.newton_steps)
                 results[f"logistic/width/{cells}"] = np.array(construction.config.mlp_dim)
+                results[f"logistic/tolerance/{cells}"] = np.asarray(construction.tolerance)
                 results[f"logistic/bound/{cells}"] = np.asarray(floor_bound(config.penalty, cells_of(cells)))
                 answer = jax.jit(jax.vmap(iterates_of(construction), (None, 0)))
                 iterates[str(cells)] = answer(construction.params, prompts)
