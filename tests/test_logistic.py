@@ -296,8 +296,67 @@ def test_the_theorems_bound_falls_fourfold_too():
 
 
 def test_curves_that_are_too_coarse_have_no_bound():
-    """Where errors could carry the iterates out of the curves' ranges, as for two cells."""
-    assert np.isinf(error_bound(D, PENALTY, STEPS, INNER, Cells(2, 2, 2)))
+    """Where errors could carry iterates out of the curves' ranges, though those of a step are bounded."""
+    for penalty, cells in ((0.3, Cells(2, 2, 2)), (0.3, Cells(8, 4, 4)), (0.05, Cells(48, 12, 24))):
+        _, holds = step_error(jnp.zeros(1), jnp.ones(1), D, penalty, INNER, cells, 0.0, 1.0)
+        assert holds
+        assert np.isinf(error_bound(D, penalty, STEPS, INNER, cells))
+
+
+def test_no_bound_is_above_the_trivial_one():
+    """Both iterates stay in the ranges, so they are at most twice their radius apart, however small the penalty."""
+    trivial = 2.0 * np.sqrt(2.0 * np.log(2.0) / 0.02)
+    np.testing.assert_allclose(error_bound(D, 0.02, 1000, 8, Cells(400, 100, 200)), trivial, rtol=1e-12)
+
+
+@given(seed=SEEDS)
+def test_a_step_stretches_no_more(seed):
+    """|(v I + A + x P - x/2 P A) / (1 + v)| <= x (4 - x), x = v / (1 + v), for every |A| <= 2v and projection P on a line."""
+    rng = np.random.default_rng(seed)
+    v = rng.uniform(0.01, 5.0)
+    x, line = v / (1.0 + v), rng.normal(size=D)
+    basis, _ = np.linalg.qr(rng.normal(size=(D, D)))
+    a = (basis * rng.choice([-2.0 * v, 2.0 * v, rng.uniform(-2.0 * v, 2.0 * v)], D)) @ basis.T
+    p = np.outer(line, line) / (line @ line)
+    derivative = (v * np.eye(D) + a + x * p - 0.5 * x * p @ a) / (1.0 + v)
+    assert np.linalg.norm(derivative, ord=2) * np.exp(x) <= stretch(jnp.asarray(v)) * (1.0 + 1e-12)
+
+
+@cache
+def limit(radius: float, steps: int) -> float:
+    """The bound of some steps."""
+    return float(error_bound(D, PENALTY, steps, INNER, WIDTHS[-1], radius))
+
+
+@given(seed=SEEDS, radius=st.sampled_from([0.0, 0.5]))
+def test_the_bound_is_the_worst_of_all_paths(seed, radius):
+    """Paths of gaps and decrements that the four relations allow, drawn at random: the errors that they add up stay below."""
+    rng = np.random.default_rng(seed)
+
+    def decrement(gap):
+        """Near the least that a gap allows, from which most steps follow."""
+        grid = np.linspace(0.0, 4.0, 4001)[1:]
+        inner = np.minimum(grid, 1.0 - 1e-12)
+        allowed = grid[(grid - np.log1p(grid) <= gap) & ((grid >= 1.0) | (gap <= -inner - np.log1p(-inner)))]
+        return allowed[min(len(allowed) - 1, rng.geometric(0.3))] if len(allowed) else 0.0
+
+    def after(gap, v):
+        return gap - v + np.log1p(v)
+
+    def err(v):
+        bound, _ = step_error(jnp.asarray(v), jnp.asarray(v), D, PENALTY, INNER, WIDTHS[-1], radius, 1.0)
+        return float(bound)
+
+    gap, total = float(first_gap(PENALTY, radius)), 0.0
+    for k in range(STEPS):
+        v = decrement(gap)
+        gap = after(gap, v)
+        carried, left = err(v), gap
+        for _ in range(STEPS - k - 1):
+            v = decrement(left)
+            carried, left = carried * float(stretch(jnp.asarray(v))), after(left, v)
+        total += carried
+    assert 0.0 < 2.0 * total <= limit(radius, STEPS)
 
 
 RADIUS, COARSE = 2.0, Cells(48, 12, 24)

@@ -46,20 +46,19 @@ def of_improved(results: Results) -> list[Claim]:
         found.append(
             of_ratio(f"newton/improved-{cells}", f"{text} the {last // 2} steps trained", (after / before)[:, last // 2])
         )
-        twice = of_ratio(f"newton/improved-twice-{cells}", f"{text} twice as many", (after / before)[:, last])
-        found.append(twice._replace(relation="=", tolerance=0.2))
+        found.append(of_ratio(f"newton/improved-twice-{cells}", f"{text} twice as many", (after / before)[:, last]))
     return found
 
 
 def of_ratio(id: str, text: str, ratios: np.ndarray) -> Claim:
-    """The geometric mean over trainings, one of every seed: below one, what stands above the line is the better."""
+    """The geometric mean over trainings, one of every seed: the one above the line is better if all of the interval says so."""
     logs = np.log(ratios)
     half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else np.inf
     low, middle, high = np.exp([logs.mean() - half, logs.mean(), logs.mean() + half]).tolist()
     return claim(
         id,
-        f"{text}: geometric mean over seeds, interval by Student",
-        middle,
+        f"{text}: geometric mean over seeds {middle:.3g}; measured is the end of Student's interval that is to be below 1",
+        high,
         "<=",
         1.0,
         n=len(logs),

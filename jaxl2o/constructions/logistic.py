@@ -41,7 +41,7 @@ def damped_newton(
                  1              -b_j into b, for j = 1                       MLP: s and q are cleared
 
     The curves are linear between knots (`piecewise`), over the `ranges` that exact iterates cannot leave; sigma' and sigma, of
-    one argument, share their units. `tolerance` is `error_bound`, of order 1 / cells^2, for however many steps.
+    one argument, share their units. `tolerance` is `error_bound`, of order 1 / cells^2.
 
     paper      code                  shape
     mu         penalty               (), > 0
@@ -64,9 +64,9 @@ def damped_newton_of_any_length(
     """The same for prompts of every length from `least` on, by one slot more: width 6d + 5, and n in no weight.
 
     Examples stand as x_i / sqrt(n) and iterates as sqrt(n) w, so that B and V need no n, and p and b are sqrt(n) g and
-    sqrt(n) V g; then lambda^2 is <b, p> / n, by the slot that holds e_1 / n. Products are made for
-    numbers up to 1 / sqrt(least), of the shortest prompts; so their error grows with sqrt(n / least), n the length of sampled
-    prompts.
+    sqrt(n) V g; then lambda^2 is <b, p> / n, by the slot that holds e_1 / n. Products are made for numbers up to
+    1 / sqrt(least), of the shortest prompts; so their error grows with sqrt(n / least), and `tolerance` is that of prompts of
+    at most n examples, as many as sampled ones have.
     """
     checks.require(1 <= least <= n, f"least is {least} with n = {n}; it must lie between 1 and n.")
     counting, growth = Counting(1.0, "share", least**-0.5), (n / least) ** 0.5

@@ -9,12 +9,13 @@ from jaxl2o.solvers.logistic import CURVATURE, first_inverse
 from jaxl2o.types import ScalarLike
 
 GAPS, DECREMENTS = 200, 400  # intervals of the gap and of the decrement, over which worst cases are taken
+OPTIMUM = 0.27847  # at least max_m m sigma(-m) >= mu |w*|^2
 
 
 def error_bound(
     d: int, penalty: ScalarLike, steps: int, inner_steps: int, cells: Cells, radius: float = 0.0, growth: float = 1.0
 ) -> ScalarLike:
-    """What |w_t of the Transformer - w_t of exact damped Newton| is at most, at every step t <= T, whatever the prompt.
+    """What |w_t of the Transformer - w_t of exact damped Newton| is at most, at every step t <= T, for |x_i| <= 1.
 
     F = f / (4 mu) is standard self-concordant; |u|_w^2 = u' F''(w) u, so |u| <= 2 |u|_w; v = |H^-1 g|_w is the decrement. With
     S_w = w - H^-1 g / (1 + v) the exact step, x = v / (1 + v), and F* the minimum:
@@ -28,11 +29,14 @@ def error_bound(
     The Transformer's path is one of steps that err by `step_error`. Their difference is a telescoping sum: the error of step k,
     a segment, carried on by exact steps T - k - 1 times. Each path is a sequence of gaps and decrements with these four
     relations, so the bound is the largest sum over all such sequences, by dynamic programming from the last step on. It falls
-    as the steps' error does, fourfold when widths double, and hardly grows with T, since stretches end quadratically; but its
-    factor grows exponentially with the gap, that is, with 1 / mu. It is infinite where errors are so large that the Transformer
-    could leave the `ranges`, by a higher loss than its start's. growth: sqrt(n / least), or 1.
+    as the steps' error does, fourfold when widths double. Its factor grows exponentially with the gap, that is, with 1 / mu;
+    from mu = 0.1 on with starts at zero it does not depend on T, and for much smaller mu the bound is the trivial one, that
+    both iterates stay in the `ranges`. That they do is a part of the proof: an iterate has no higher loss than its start, or a
+    gap of at most r, the largest that an error can leave, and then |w - w*| <= sqrt(8 r), where mu |w*|^2 <= max m sigma(-m).
+    Where errors are too large for that, there is no bound: infinity. growth: sqrt(n / least), n the longest prompt's; or 1.
     """
-    gap, largest = first_gap(penalty, radius), 1.0 / ranges(penalty, radius).least_step - 1.0
+    reach, _, least_step = ranges(penalty, radius)
+    gap, largest = first_gap(penalty, radius), 1.0 / least_step - 1.0
     gaps, decrements = gap * jnp.linspace(0.0, 1.0, GAPS + 1), largest * jnp.linspace(0.0, 1.0, DECREMENTS + 1)
     below, above = decrements[:-1], decrements[1:]
     error, holds = step_error(below, above, d, penalty, inner_steps, cells, radius, growth)
@@ -45,7 +49,10 @@ def error_bound(
 
     possible, exactly = jax.vmap(after)(gaps[:-1], gaps[1:])
     nearly = jax.vmap(jnp.add, (0, None))(exactly, rise)
-    stays = jnp.all(~possible | ((nearly <= gap) & jnp.broadcast_to(error < 1.0, nearly.shape)))
+    rises = jax.vmap(jnp.greater)(nearly, gaps[:-1])
+    lifted = jnp.max(jnp.where(possible & rises, nearly, 0.0))
+    stays = (jnp.sqrt(8.0 * lifted) + jnp.sqrt(OPTIMUM / penalty) <= reach) & jnp.all(~possible | (nearly <= gap))
+    stays &= jnp.all(~possible | jnp.broadcast_to(error < 1.0, possible.shape))
 
     def earlier(later: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
         """From gaps before t steps to those before t + 1: the largest stretch, and the largest sum of stretched errors."""
@@ -60,7 +67,7 @@ def error_bound(
         return found, jnp.max(found[1])
 
     _, totals = jax.lax.scan(earlier, (jnp.ones(GAPS), jnp.zeros(GAPS)), length=steps)
-    return jnp.where(holds & stays, 2.0 * jnp.max(totals, initial=0.0), jnp.inf)
+    return jnp.where(holds & stays, jnp.minimum(2.0 * jnp.max(totals, initial=0.0), 2.0 * reach), jnp.inf)
 
 
 def first_gap(penalty: ScalarLike, radius: ScalarLike) -> ScalarLike:
@@ -101,7 +108,8 @@ def step_error(
 
         a (1 + 2v) / ((1 + v) (1 + v - a)) + (1 + e) / sqrt(1 - e) c^2 / 4 (1 + v + a) (1 + 2 (v + a)),
 
-    where the last is of eta, interpolated in lambda^2 between knots c apart: times v it errs by at most c^2/4 (1 + v) (1 + 2v).
+    where the last is of eta, interpolated in lambda^2 between knots c apart: times v it errs by at most c^2/4 (1 + v) (1 + 2v),
+    and beyond the last knot, where it stays as it is, by v times how much farther v is.
     """
     cell, of_gradient = _of_sigmoid(penalty, cells, radius)
     share = (cell**2 / 64.0 + growth * d**0.5 / (16.0 * cells.square**2)) / penalty
@@ -109,11 +117,12 @@ def step_error(
     unsolved = (1.0 / (8.0 * penalty + 1.0) + first_inverse(penalty) * most * share) ** (2**inner_steps)
     off = (share + unsolved) / (1.0 - share)
     apart = off * above + (1.0 + off) * of_gradient / (2.0 * penalty)
-    fall = (1.0 - ranges(penalty, radius).least_step) / cells.step
-    taken = above + apart
+    least_step = ranges(penalty, radius).least_step
+    fall, taken = (1.0 - least_step) / cells.step, above + apart
+    beyond = jnp.maximum(taken - (1.0 / least_step - 1.0), 0.0) * least_step**2
     # the first factor falls with v, all others rise
     of_direction = apart * (1.0 + 2.0 * below) / ((1.0 + below) * (1.0 + below - apart))
-    of_size = (1.0 + off) / jnp.sqrt(1.0 - off) * fall**2 / 4.0 * (1.0 + taken) * (1.0 + 2.0 * taken)
+    of_size = (1.0 + off) / jnp.sqrt(1.0 - off) * (fall**2 / 4.0 * (1.0 + taken) * (1.0 + 2.0 * taken) + beyond * taken)
     holds = (share < 1.0) & (off < 1.0) & jnp.all(apart < 1.0)
     return jnp.exp(above / (1.0 + above)) * (of_direction + of_size), holds
 
