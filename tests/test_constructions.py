@@ -34,7 +34,8 @@ from jaxl2o.constructions.first_order import (
 from jaxl2o.constructions.gradient_descent import gradient_descent, preconditioned_gradient_descent
 from jaxl2o.constructions.in_context import in_context_alista
 from jaxl2o.constructions.learner import constrained_learner
-from jaxl2o.constructions.logistic import damped_newton, damped_newton_of_any_length, error_bound
+from jaxl2o.constructions.logistic import damped_newton, damped_newton_of_any_length
+from jaxl2o.constructions.logistic_bound import error_bound
 from jaxl2o.constructions.mixture_block import Limits
 from jaxl2o.constructions.momentum import lista_vm_with_momentum
 from jaxl2o.constructions.newton import (

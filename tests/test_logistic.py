@@ -18,8 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from jaxl2o.checks import InputError
 from jaxl2o.constructions.construction import gap
 from jaxl2o.constructions.logistic import damped_newton as transformer
-from jaxl2o.constructions.logistic import damped_newton_of_any_length, error_bound, floor_bound
+from jaxl2o.constructions.logistic import damped_newton_of_any_length
 from jaxl2o.constructions.logistic_block import Cells
+from jaxl2o.constructions.logistic_bound import error_bound, first_gap, floor_bound, step_error, stretch
 from jaxl2o.constructions.piecewise import interpolant, square
 from jaxl2o.models import presets
 from jaxl2o.models.encoding import Stream
@@ -272,15 +273,137 @@ def test_the_block_is_damped_newton():
 
 
 def test_the_error_falls_fourfold_when_the_widths_double():
-    """Over four widths, for the largest error of all steps and for the last one; so does the theorem's own bound."""
+    """Over four widths, for the largest error of all steps and for the last one."""
     largest, last = errors().max(axis=1), errors()[:, -1]
     for error in (largest, last):
         ratios = error[:-1] / error[1:]
         assert 3.5 <= np.prod(ratios) ** (1.0 / 3.0) <= 4.6
         assert ratios.min() > 2.5
-    bounds = np.array([float(error_bound(D, PENALTY, 1, INNER, cells)) for cells in WIDTHS])
-    assert (errors()[:, 1] <= bounds).all()
-    np.testing.assert_allclose(bounds[1:-1] / bounds[2:], 4.0, rtol=0.1)
+
+
+def test_the_theorems_bound_falls_fourfold_too():
+    """`tolerance` at twelve steps bounds the errors of every width, of one step and of all; it is below one but at the first,
+    tends to a factor of four, and does not grow with the number of steps."""
+    bounds = np.array([[float(error_bound(D, PENALTY, steps, INNER, cells)) for steps in (1, STEPS, 100)] for cells in WIDTHS])
+    assert (np.linalg.norm(iterates() - newton_path()[0], axis=3).max(axis=(1, 2)) <= bounds[:, 1]).all()
+    assert (errors()[:, 1] <= bounds[:, 0]).all()
+    assert (bounds[1:, 1] < 1.0).all()
+    np.testing.assert_allclose(bounds[:-1, 0] / bounds[1:, 0], 4.0, rtol=0.1)
+    ratios = bounds[:-1, 1] / bounds[1:, 1]
+    assert (np.diff(ratios) < 0.0).all()
+    np.testing.assert_allclose(ratios[-1], 4.0, rtol=0.05)
+    np.testing.assert_allclose(bounds[:, 2], bounds[:, 1], rtol=1e-12)
+
+
+def test_curves_that_are_too_coarse_have_no_bound():
+    """Where errors could carry iterates out of the curves' ranges, though those of a step are bounded."""
+    for penalty, cells in ((0.3, Cells(2, 2, 2)), (0.3, Cells(8, 4, 4)), (0.05, Cells(48, 12, 24))):
+        _, holds = step_error(jnp.zeros(1), jnp.ones(1), D, penalty, INNER, cells, 0.0, 1.0)
+        assert holds
+        assert np.isinf(error_bound(D, penalty, STEPS, INNER, cells))
+
+
+def test_no_bound_is_above_the_trivial_one():
+    """Both iterates stay in the ranges, so they are at most twice their radius apart, however small the penalty."""
+    trivial = 2.0 * np.sqrt(2.0 * np.log(2.0) / 0.02)
+    np.testing.assert_allclose(error_bound(D, 0.02, 1000, 8, Cells(400, 100, 200)), trivial, rtol=1e-12)
+
+
+@given(seed=SEEDS)
+def test_a_step_stretches_no_more(seed):
+    """|(v I + A + x P - x/2 P A) / (1 + v)| <= x (4 - x), x = v / (1 + v), for every |A| <= 2v and projection P on a line."""
+    rng = np.random.default_rng(seed)
+    v = rng.uniform(0.01, 5.0)
+    x, line = v / (1.0 + v), rng.normal(size=D)
+    basis, _ = np.linalg.qr(rng.normal(size=(D, D)))
+    a = (basis * rng.choice([-2.0 * v, 2.0 * v, rng.uniform(-2.0 * v, 2.0 * v)], D)) @ basis.T
+    p = np.outer(line, line) / (line @ line)
+    derivative = (v * np.eye(D) + a + x * p - 0.5 * x * p @ a) / (1.0 + v)
+    assert np.linalg.norm(derivative, ord=2) * np.exp(x) <= stretch(jnp.asarray(v)) * (1.0 + 1e-12)
+
+
+@cache
+def limit(radius: float, steps: int) -> float:
+    """The bound of some steps."""
+    return float(error_bound(D, PENALTY, steps, INNER, WIDTHS[-1], radius))
+
+
+@given(seed=SEEDS, radius=st.sampled_from([0.0, 0.5]))
+def test_the_bound_is_the_worst_of_all_paths(seed, radius):
+    """Paths of gaps and decrements that the four relations allow, drawn at random: the errors that they add up stay below."""
+    rng = np.random.default_rng(seed)
+
+    def decrement(gap):
+        """Near the least that a gap allows, from which most steps follow."""
+        grid = np.linspace(0.0, 4.0, 4001)[1:]
+        inner = np.minimum(grid, 1.0 - 1e-12)
+        allowed = grid[(grid - np.log1p(grid) <= gap) & ((grid >= 1.0) | (gap <= -inner - np.log1p(-inner)))]
+        return allowed[min(len(allowed) - 1, rng.geometric(0.3))] if len(allowed) else 0.0
+
+    def after(gap, v):
+        return gap - v + np.log1p(v)
+
+    def err(v):
+        bound, _ = step_error(jnp.asarray(v), jnp.asarray(v), D, PENALTY, INNER, WIDTHS[-1], radius, 1.0)
+        return float(bound)
+
+    gap, total = float(first_gap(PENALTY, radius)), 0.0
+    for k in range(STEPS):
+        v = decrement(gap)
+        gap = after(gap, v)
+        carried, left = err(v), gap
+        for _ in range(STEPS - k - 1):
+            v = decrement(left)
+            carried, left = carried * float(stretch(jnp.asarray(v))), after(left, v)
+        total += carried
+    assert 0.0 < 2.0 * total <= limit(radius, STEPS)
+
+
+RADIUS, COARSE = 2.0, Cells(48, 12, 24)
+
+
+@cache
+def around():
+    """At sixty random starts: the decrement, the gap over 4 mu, the norm of a step's derivative, and what the block errs."""
+    solver, construction = damped_newton(PENALTY), transformer(D, PENALTY, 1, INNER, COARSE, N, RADIUS)
+    learner = transformer_learner(construction.config, construction.encoding)
+
+    def one(key):
+        key_prompt, key_start, key_length = jax.random.split(key, 3)
+        start = jax.random.normal(key_start, (D,))
+        start = RADIUS * jax.random.uniform(key_length) * start / jnp.linalg.norm(start)
+        prompt = TASK.sample(key_prompt).prompt._replace(start=start)
+
+        def step(w):
+            return solver.step(w, prompt, None)
+
+        loss, after = partial(logistic_loss, prompt=prompt, penalty=PENALTY), step(start)
+        before, beyond = (logistic_hessian(w, prompt, PENALTY) / (4.0 * PENALTY) for w in (start, after))
+        slope = logistic_gradient(start, prompt, PENALTY) / (4.0 * PENALTY)
+        decrement = jnp.sqrt(slope @ jnp.linalg.solve(before, slope))
+        gap = (loss(start) - loss(unroll(solver, prompt, 40)[-1])) / (4.0 * PENALTY)
+        lower, upper = jnp.linalg.cholesky(before), jnp.linalg.cholesky(beyond)
+        derivative = upper.T @ jax.jacfwd(step)(start) @ jnp.linalg.inv(lower.T)
+        off = upper.T @ (learner.predict(construction.params, prompt)[-1] - after)
+        return decrement, gap, jnp.linalg.norm(derivative, ord=2), jnp.linalg.norm(off)
+
+    return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(5), 60))
+
+
+def test_the_bounds_of_a_step():
+    """What `error_bound` is made of: the first gap, decrements in a gap, how a step stretches, and what the block's errs."""
+    decrement, gap, stretched, off = around()
+    limit, (bound, holds) = stretch(decrement), step_error(decrement, decrement, D, PENALTY, INNER, COARSE, RADIUS, 1.0)
+    decrement, gap = np.asarray(decrement), np.asarray(gap)
+    assert gap.max() <= first_gap(PENALTY, RADIUS)
+    assert (decrement - np.log1p(decrement) <= gap).all()
+    near = decrement < 1.0
+    assert near.sum() > 10
+    assert (gap[near] <= -decrement[near] - np.log1p(-decrement[near])).all()
+    assert (stretched <= limit).all()
+    assert holds
+    assert (off <= bound).all()
+    assert off.max() > 1e-4
 
 
 def test_the_block_rests_near_the_minimiser():

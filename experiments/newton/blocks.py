@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 from experiments.common import Results, Run
 from experiments.newton.config import TEST, Config
 from jaxl2o.constructions.construction import Construction
-from jaxl2o.constructions.logistic import damped_newton, floor_bound
+from jaxl2o.constructions.logistic import damped_newton
 from jaxl2o.constructions.logistic_block import Cells
+from jaxl2o.constructions.logistic_bound import floor_bound
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.objectives import logistic_loss
 from jaxl2o.solvers import logistic
@@ -70,6 +71,7 @@ def logistic_block(config: Config, run: Run, results: Results) -> None:
             with run.stage(f"logistic regression, {cells} cells"):
                 construction = block_of(config, cells, config.newton_steps)
                 results[f"logistic/width/{cells}"] = np.array(construction.config.mlp_dim)
+                results[f"logistic/tolerance/{cells}"] = np.asarray(construction.tolerance)
                 results[f"logistic/bound/{cells}"] = np.asarray(floor_bound(config.penalty, cells_of(cells)))
                 answer = jax.jit(jax.vmap(iterates_of(construction), (None, 0)))
                 iterates[str(cells)] = answer(construction.params, prompts)

@@ -7,6 +7,7 @@ import numpy as np
 from experiments.claims import Claim, claim
 from experiments.common import Results
 from experiments.newton.config import COVARIANCES, NAMED, TABLES, TEST
+from experiments.newton.training_claims import of_attention, of_improved
 
 GIANNOU = "Giannou et al. 2024 (arXiv:2403.03183)"
 OWN = "a proposition of this library"
@@ -30,6 +31,7 @@ def claims(results: Results) -> list[Claim]:
         found += of_the_block(results)
     if "orders/1/0/2" in results:
         found.append(of_orders(results))
+    found += [*of_improved(results), *of_attention(results)]
     if any(name.startswith("tables/") for name in results):
         found += of_tables(results)
     return found
@@ -45,7 +47,7 @@ def of_least_squares(results: Results) -> Claim:
         float(np.max(gaps)),
         "<=",
         1e-10,
-        n=len(gaps),
+        n=int(results["exact/prompts"]) * len(results["exact/conditions"]),
         seeds=(TEST,),
         kind="theorem",
         source=GIANNOU,
@@ -58,9 +60,10 @@ def widths(results: Results) -> list[int]:
 
 
 def of_the_block(results: Results) -> list[Claim]:
-    """Its error, how that falls with the width, where it comes to rest, and the order of its convergence."""
+    """Its error, how that falls with the width, the theorem's bounds of it and of where it rests, and its convergence."""
     cells, prompts = widths(results), len(results["logistic/error/exact"])
     errors = np.stack([results[f"logistic/error/{count}"].max(axis=1) for count in cells])
+    within = [error.max() / results[f"logistic/tolerance/{count}"] for count, error in zip(cells, errors, strict=True)]
     rest = [results[f"logistic/distance/{count}"][:, -1].max() / results[f"logistic/bound/{count}"] for count in cells]
     network, exact = (results[f"logistic/distance/{title}"] for title in (str(cells[-1]), "exact"))
     floor = float(np.median(network[:, -1]))
@@ -70,6 +73,7 @@ def of_the_block(results: Results) -> list[Claim]:
         return order_of(network[chosen], pairs), order_of(exact[chosen], pairs)
 
     measured, expected = orders(np.arange(prompts))
+    apart = resampled(lambda chosen: float(np.subtract(*orders(chosen))), prompts)
     common = {"n": prompts, "seeds": (TEST,)}
     return [
         claim(
@@ -92,6 +96,16 @@ def of_the_block(results: Results) -> list[Claim]:
             **common,
         )._replace(tolerance=0.5),
         claim(
+            "newton/logistic-bound",
+            "largest |w_t - exact w_t| over the theorem's own bound, all widths, prompts and steps",
+            float(np.max(within)),
+            "<=",
+            1.0,
+            kind="bound",
+            source=OWN,
+            **common,
+        ),
+        claim(
             "newton/logistic-floor",
             "largest distance to the minimiser after the last step over the bound of where the block rests, all widths",
             float(np.max(rest)),
@@ -104,12 +118,12 @@ def of_the_block(results: Results) -> list[Claim]:
         claim(
             "newton/order",
             f"slope of log e_t+1 on log e_t above the floor, {cells[-1]} cells; expected: exact damped Newton's, of the same "
-            "prompts and steps",
+            "prompts and steps; interval: that of the difference, about the expected",
             measured,
             "=",
             expected,
             source=GIANNOU,
-            interval=resampled(lambda chosen: orders(chosen)[0], prompts),
+            interval=(expected + apart[0], expected + apart[1]),
             **common,
         )._replace(tolerance=0.1),
     ]

@@ -27,7 +27,7 @@ PRECISIONS = {"float64": True, "float32": False}
 
 def exact(config: Config, run: Run, results: Results) -> None:
     """Gaps of inverses and of least squares at every claimed layer, for covariances of every condition, in both precisions."""
-    results["exact/conditions"] = np.array(config.conditions)
+    results["exact/conditions"], results["exact/prompts"] = np.array(config.conditions), np.array(config.prompts)
     for precision, wide in PRECISIONS.items():
         with run.stage(f"least squares, {precision}"), jax.enable_x64(wide):
             for condition in config.conditions:

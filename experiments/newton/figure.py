@@ -8,6 +8,7 @@ from rich.table import Table
 from experiments.common import Results
 from experiments.figures import COLOURS, Draw, panels_of
 from experiments.newton.claims import widths
+from experiments.newton.training_claims import laws
 
 SHADES = ("#F6C6A2", "#EFA06B", "#E57B3B", "#C2530A", "#7D3200")  # a Transformer whose MLPs grow
 ORDER = {2: COLOURS["solver"], 3: COLOURS["limit"], 4: COLOURS["ink"]}
@@ -31,11 +32,12 @@ def plot(results: Results) -> Figure:
         "improved/": by_training,
         "encoder/": by_encoder,
         "tables/": by_table,
-        "exact/": by_condition,
+        "exact/conditions": by_condition,
+        "exact/Newton-Schulz/float32": by_depth,
     }
     for condition in (1, 5, 10):
         draws[f"orders/{condition}/"] = lambda axes, found, condition=condition: by_order(axes, found, condition)
-    for law in ("condition 1", "condition 5", "condition 5 and noise 0.1"):
+    for law in laws(results):
         draws[f"attention/{law}/"] = lambda axes, found, law=law: by_layers(axes, found, law)
     for place in ("near", "far"):
         draws[f"lines/{place}"] = lambda axes, found, place=place: along(axes, found, place)
@@ -46,7 +48,7 @@ def by_step(axes: Axes, results: Results) -> None:
     """The median distance to the minimiser after every step, of the exact method, of every width, and of gradient descent."""
     for colour, cells in zip(SHADES, widths(results), strict=False):
         middle = np.median(results[f"logistic/distance/{cells}"], axis=0)
-        axes.plot(middle, color=colour, label=f"Transformer, {int(results[f'logistic/width/{cells}'])} hidden units")
+        axes.plot(middle, color=colour, label=f"{cells} cells: {int(results[f'logistic/width/{cells}'])} hidden units")
     for title, style, label in (
         ("exact", "-", "exact damped Newton"),
         ("inexact", ":", "inverse by Newton-Schulz"),
@@ -66,9 +68,8 @@ def by_width(axes: Axes, results: Results) -> None:
     rest = [results[f"logistic/distance/{count}"][:, -1].max() for count in cells]
     axes.plot(hidden, errors, "o-", color=COLOURS["transformer"], label="from exact Newton, all steps")
     axes.plot(hidden, rest, "s-", color=COLOURS["accent"], label="from the minimiser, after the last step")
-    axes.plot(
-        hidden, [results[f"logistic/bound/{count}"] for count in cells], color=COLOURS["limit"], label="bound of the latter"
-    )
+    for key, style, label in (("tolerance", "-", "the theorem's bound of the former"), ("bound", "--", "bound of the latter")):
+        axes.plot(hidden, [results[f"logistic/{key}/{count}"] for count in cells], style, color=COLOURS["limit"], label=label)
     axes.set(title="Logistic regression: largest distances", xlabel="hidden units of the widest MLP", ylabel="of all prompts")
     axes.set(xscale="log", yscale="log")
     axes.set_xticks(hidden, [str(count) for count in hidden])
@@ -161,13 +162,18 @@ def along(axes: Axes, results: Results, place: str) -> None:
     where = "where training was" if place == "near" else "far beyond"
     if place == "far":
         axes.axvspan(*results["lines/near/values"][[0, -1]], color=COLOURS["classical"], alpha=0.1, linewidth=0)
-    axes.set(title=f"Prediction along a coordinate, {where}", xlabel="first coordinate of the query", ylabel="prediction")
+    axes.set(
+        title=f"Prediction along a coordinate, {where} (condition 1)",
+        xlabel="first coordinate of the query",
+        ylabel="prediction",
+    )
     axes.legend(fontsize=8)
 
 
 def by_table(axes: Axes, results: Results) -> None:
     """The largest difference of probabilities to scikit-learn's, by the number of examples, and what the width allows."""
-    axes.axhline(0.25 * float(results["tables/bound"]), color=COLOURS["limit"], label="bound of the width")
+    bound = 0.25 * float(results["tables/bound"])
+    axes.axhline(bound, color=COLOURS["limit"], label="bound of the width")
     for name, colour in (("breast cancer", COLOURS["transformer"]), ("digits", COLOURS["trained"])):
         sizes = sorted(
             int(key.split("/")[2]) for key in results if key.startswith(f"tables/{name}/") and key.endswith("/right")
@@ -177,8 +183,8 @@ def by_table(axes: Axes, results: Results) -> None:
             label = f"{name}, {'Transformer' if title == 'transformer' else 'damped Newton'}"
             axes.plot(sizes, largest, style, color=colour, label=label)
     axes.set(title="Real tables: probabilities against scikit-learn's", xlabel="examples", ylabel="largest difference")
-    axes.set_yscale("log")
-    axes.legend(fontsize=8)
+    axes.set(yscale="log", ylim=(None, 40.0 * bound))  # room for the legend above the bound
+    axes.legend(fontsize=8, loc="upper left", ncols=2)
 
 
 def by_condition(axes: Axes, results: Results) -> None:
@@ -193,6 +199,17 @@ def by_condition(axes: Axes, results: Results) -> None:
     axes.plot([], [], "o--", color=COLOURS["ink"], label="dashed: float32")
     axes.set(title="Largest gap of network and solver, all layers", xlabel="condition of the covariance", ylabel="relative gap")
     axes.set(xscale="log", yscale="log")
+    axes.legend(fontsize=8)
+
+
+def by_depth(axes: Axes, results: Results) -> None:
+    """The largest gap in single precision after every step of two iterations, by condition."""
+    for shade, condition in zip(SHADES, results["exact/conditions"], strict=False):
+        for title, style in (("Newton-Schulz", "-"), ("third order", "--")):
+            label = f"condition {condition}" if style == "-" else None
+            axes.plot(results[f"exact/{title}/float32/{condition}"], style, color=shade, label=label)
+    axes.plot([], [], "--", color=COLOURS["ink"], label="dashed: third order")
+    axes.set(title="Gap of network and solver in single precision", xlabel="steps", ylabel="relative gap", yscale="log")
     axes.legend(fontsize=8)
 
 

@@ -14,7 +14,8 @@ from experiments.common import Results, Run
 from experiments.newton.blocks import cells_of, iterates_of
 from experiments.newton.config import NAMED, TABLES, Config
 from jaxl2o.constructions.construction import Construction
-from jaxl2o.constructions.logistic import damped_newton_of_any_length, floor_bound
+from jaxl2o.constructions.logistic import damped_newton_of_any_length
+from jaxl2o.constructions.logistic_bound import floor_bound
 from jaxl2o.objectives import logistic_prediction
 from jaxl2o.solvers import logistic
 from jaxl2o.solvers.unroll import unroll

@@ -1,17 +1,16 @@
 """A block of linear attention and ReLU MLPs is one step of damped Newton for logistic regression, up to its MLPs' widths."""
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.constructions.construction import Construction, fill
-from jaxl2o.constructions.logistic_block import Cells, Counting, damped_newton_block, ranges
+from jaxl2o.constructions.logistic_block import Cells, Counting, damped_newton_block
+from jaxl2o.constructions.logistic_bound import error_bound
 from jaxl2o.constructions.newton import GIANNOU
 from jaxl2o.models.encoding import Encoding
 from jaxl2o.models.matrices import classification_table, classification_table_of_any_length
 from jaxl2o.objectives import logistic_prediction
 from jaxl2o.solvers import logistic
-from jaxl2o.solvers.logistic import CURVATURE, first_inverse
 from jaxl2o.tasks.classification import logistic_regression
 from jaxl2o.tasks.covariates import isotropic, within_unit_ball
 from jaxl2o.types import Prompt, ScalarLike
@@ -65,9 +64,9 @@ def damped_newton_of_any_length(
     """The same for prompts of every length from `least` on, by one slot more: width 6d + 5, and n in no weight.
 
     Examples stand as x_i / sqrt(n) and iterates as sqrt(n) w, so that B and V need no n, and p and b are sqrt(n) g and
-    sqrt(n) V g; then lambda^2 is <b, p> / n, by the slot that holds e_1 / n. Products are made for
-    numbers up to 1 / sqrt(least), of the shortest prompts; so their error grows with sqrt(n / least), n the length of sampled
-    prompts.
+    sqrt(n) V g; then lambda^2 is <b, p> / n, by the slot that holds e_1 / n. Products are made for numbers up to
+    1 / sqrt(least), of the shortest prompts; so their error grows with sqrt(n / least), and `tolerance` is that of prompts of
+    at most n examples, as many as sampled ones have.
     """
     checks.require(1 <= least <= n, f"least is {least} with n = {n}; it must lie between 1 and n.")
     counting, growth = Counting(1.0, "share", least**-0.5), (n / least) ** 0.5
@@ -78,58 +77,6 @@ def damped_newton_of_any_length(
 def logistic_answer(iterate: Float[Array, " d"], prompt: Prompt) -> Float[Array, " m"]:
     """The probability of the label +1 for every query; the iterate itself if there are none."""
     return iterate if prompt.x_query is None else logistic_prediction(iterate, prompt.x_query)
-
-
-def error_bound(
-    d: int, penalty: ScalarLike, steps: int, inner_steps: int, cells: Cells, radius: float = 0.0, growth: float = 1.0
-) -> ScalarLike:
-    """What |w_T of the Transformer - w_T of exact damped Newton| is at most: one step's error e, times 1 + l + ... + l^(T-1).
-
-    Errors of the parts: of sigma, D^2 / (48 sqrt 3) = e_g, which is the gradient's, with cells D wide; of sigma', D^2 / 64; of
-    a product, 1 / (16 M^2), with M = cells.square. So |B - H| <= e_H = D^2 / 64 + growth sqrt(d) / (16 M^2), and V has
-    |I - V B| <= r = (1 / (8 mu + 1) + alpha e_H)^(2^k). With |g| <= G,
-
-        |V g~ - H^-1 g| <= u = (G + e_g) (r / (mu - e_H) + e_H / (mu (mu - e_H))) + e_g / mu.
-
-    Knots at equal steps of eta, c apart, move eta |H^-1 g| by at most c^2 / eta_min^2 / sqrt(1 - e_H / mu), although eta has no
-    derivative at zero, since the step is short there. So e = that + u (1 + G / (2 mu)) + e_g G / (2 mu^2).
-
-    From step to step the map of damped Newton stretches by at most 4 v / (1 + v), v = lambda / (2 sqrt(mu)), in the norm of
-    the Hessian; l is that at the largest v, times sqrt((mu + 1/4) / mu) for the norms. Where l is above one, as for small mu,
-    it grows with T and says nothing of many steps; `floor_bound` is for them. It is infinite where e_H >= mu, and holds as long
-    as the Transformer's iterates stay in the `ranges`: exact ones do, and its own may leave by as much as they err, so few
-    cells at a small mu are beyond it. growth: sqrt(n / least), or 1.
-    """
-    _, slope, last = ranges(penalty, radius)
-    fall = (1.0 - last) / cells.step
-    cell, of_gradient = _of_sigmoid(penalty, cells, radius)
-    of_hessian = cell**2 / 64.0 + growth * d**0.5 / (16.0 * cells.square**2)
-    left = penalty - of_hessian
-    unsolved = (1.0 / (8.0 * penalty + 1.0) + first_inverse(penalty) * of_hessian) ** (2**inner_steps)
-    of_move = (slope + of_gradient) * (unsolved + of_hessian / penalty) / left + of_gradient / penalty
-    of_step = (fall / last) ** 2 * jnp.sqrt(penalty / left)
-    once = of_step + of_move * (1.0 + slope / (2.0 * penalty)) + of_gradient * slope / (2.0 * penalty**2)
-    largest = 1.0 / last - 1.0
-    stretch = 4.0 * largest / (1.0 + largest) * jnp.sqrt((penalty + CURVATURE) / penalty)
-    bound = once * sum(stretch**t for t in range(steps))
-    return jnp.where(left > 0.0, bound, jnp.inf)
-
-
-def floor_bound(penalty: ScalarLike, cells: Cells, radius: float = 0.0) -> ScalarLike:
-    """How far from the minimiser w* of the loss the block can come to rest: |w - w*| <= e_g / mu, e_g = D^2 / (48 sqrt 3).
-
-    A step moves w by -eta V g~, with eta > 0, V invertible, and g~ the gradient with sigma interpolated. So it rests where
-    g~(w) = 0. The interpolant increases as sigma does, so g~ is the gradient of a function that is strongly convex with mu, and
-    |w - w*| <= |g~(w*)| / mu; but g(w*) = 0, and |g~ - g| <= e_g where |x_i| <= 1. The other curves do not count.
-    """
-    _, of_gradient = _of_sigmoid(penalty, cells, radius)
-    return of_gradient / penalty
-
-
-def _of_sigmoid(penalty: ScalarLike, cells: Cells, radius: float) -> tuple[ScalarLike, ScalarLike]:
-    """D, how wide a cell of the sigmoid is, and D^2 / (48 sqrt 3), by how much its interpolant is off at most."""
-    cell = 2.0 * ranges(penalty, radius).reach / cells.sigmoid
-    return cell, cell**2 / (48.0 * 3.0**0.5)
 
 
 def _construction(
