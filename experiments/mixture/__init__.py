@@ -29,7 +29,7 @@ from experiments.mixture.rows import rows
 from experiments.mixture.slopes import slopes
 from experiments.mixture.tables import tables
 
-COST = {"smoke": "30 s", "quick": "30 min", "paper": "6 h"}
+COST = {"smoke": "30 s", "quick": "40 min", "paper": "8 h"}
 PRESETS = {
     "smoke": Config(parts=("attention",), flow_steps=12_000, attention_lengths=(20,), drawn=1000),
     "quick": Config(),
