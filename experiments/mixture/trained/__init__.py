@@ -2,7 +2,7 @@
 
 Claim. An encoder of ReLU attention learns to estimate the oracle's coefficients from prompts of two components; whether it errs
 less than EM and linear estimates depends on the length of the prompt and the noise, and the map says where. Its gap on B fixed
-prompts, after a fixed number of steps, falls at least as fast as 1 / sqrt(B).
+prompts, after a fixed number of steps, is held to 1 / sqrt(B).
 Source. Jin, Balasubramanian and Lai 2024 (arXiv:2410.14183), whose figures were not at hand: sizes are this library's.
 How. d = 8; x ~ N(0, I), components N(0, I / d), drawn anew for every prompt and equally likely for every example, so that the
 posterior mean, by Gibbs chains, is the limit of all rows; signal to noise is 1 / sigma. Numbers are the excess risk over the
@@ -26,7 +26,7 @@ from experiments.mixture.trained.figure import table as table
 from experiments.mixture.trained.fresh import fresh
 from experiments.mixture.trained.sets import sets
 
-COST = {"smoke": "20 s", "quick": "1 h", "paper": "not run"}
+COST = {"smoke": "20 s", "quick": "1 h", "paper": "never run"}
 PRESETS = {
     "smoke": Config(
         parts=("map",),

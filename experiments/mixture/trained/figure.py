@@ -166,7 +166,9 @@ def by_loss(axes: Axes, results: Results) -> None:
     axes.plot([], [], ":", color=COLOURS["ink"], label="on the training set")
     axes.set(title="Training on B fixed prompts of one label", xlabel="B", ylabel="squared error above the oracle's")
     ticks(axes, sizes)
-    axes.legend()
+    low, high = axes.get_ylim()
+    axes.set_ylim(top=high + 0.5 * (high - low))  # room for the legend above the lines
+    axes.legend(loc="upper right")
 
 
 def by_gap(axes: Axes, results: Results) -> None:
