@@ -11,7 +11,7 @@ demo: .venv/experiments.stamp
 	$(BIN)/python -m experiments compressed_sensing --preset quick
 
 test: .venv/test.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
