@@ -55,7 +55,7 @@ PLACES = {
 NAMES = dict.fromkeys(("Mesh", "make_mesh", "shard_map", "pmap"), ("jaxl2o/training/parallel.py",))
 
 # what experiments may import of each other
-SHARED_EXPERIMENTS = {"claims", "common", "figures", "fitting", "machine"}
+SHARED_EXPERIMENTS = {"claims", "common", "figures", "fitting", "intervals", "machine"}
 
 # methods whose meaning is Flax's
 HOOKS = {"setup"}
@@ -119,7 +119,7 @@ def wrong_names(module: str, source: str) -> set[str]:
 
 
 def wrong_neighbours(module: str, source: str) -> set[str]:
-    """The other experiments that an experiment imports; common, figures and fitting are everyone's, a subfolder is its own."""
+    """The other experiments that an experiment imports; what is shared is everyone's, a subfolder its own."""
     own = module.split("/")[1].removesuffix(".py")
     others = {part(name, 1) for name in imports(module, source) if part(name, 0) == "experiments"} - {""}
     return others - SHARED_EXPERIMENTS - {own}
@@ -161,7 +161,7 @@ def test_devices_are_named_in_one_file(module):
 
 
 def test_experiments_do_not_import_each_other():
-    """Of each other experiments import common, figures and fitting; the library imports none of them."""
+    """Of each other experiments import what is shared alone; the library imports none of them."""
     assert [(module, wrong) for module in EXPERIMENTS if (wrong := wrong_neighbours(module, read(module)))] == []
     roots = {part(name, 0) for module in LIBRARY for name in imports(module, read(module))}
     assert not roots & {"experiments", "tests"}

@@ -12,10 +12,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy import stats
 
 from experiments import common
 from experiments.claims import Claim
 from experiments.common import RESULTS
+from experiments.intervals import geometric_mean, student
 
 KEYS = [*Claim._fields, "holds"]
 COMMITTED = sorted(str(path.parent.relative_to(RESULTS)) for path in RESULTS.glob("**/claims.json"))
@@ -203,3 +205,16 @@ def test_what_is_spoilt_is_found(made_up, spoilt):
     path.write_text(json.dumps(claims))
     with pytest.raises(AssertionError):
         assert_kept_well(made_up)
+
+
+def test_intervals_of_few_values():
+    """Student's are SciPy's; of ratios the logarithm's, alike if they are turned round; a single value has none."""
+    values = np.array([1.0, 2.0, 4.0, 7.0])
+    low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
+    np.testing.assert_allclose(2.0 * student(values), high - low, rtol=1e-12)
+    ratio, (low, high) = geometric_mean(values)
+    turned, (less, more) = geometric_mean(1.0 / values)
+    np.testing.assert_allclose((ratio, low, high), (56.0**0.25, 1.0 / more, 1.0 / less), rtol=1e-12)
+    np.testing.assert_allclose(ratio * turned, 1.0, rtol=1e-12)
+    assert math.isnan(student(values[:1]))
+    assert geometric_mean(values[1:2]) == (2.0, None)

@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from experiments.claims import Claim, claim
 from experiments.common import Results
+from experiments.intervals import student
 from experiments.memformer.config import SWEPT, TEST, TRAINING
 
 DUTTA = "Dutta and Sra 2024 (arXiv:2410.07263)"
@@ -35,7 +35,7 @@ def level(results: Results, key: str, step: int = -1) -> Level:
     count = len(losses)
     of_prompts = np.sqrt(np.sum(errors**2)) / count / losses.mean()
     of_seeds = np.std(losses, ddof=1) / np.sqrt(count) / losses.mean() if count > 1 else 0.0
-    half = float(max(1.96 * of_prompts, stats.t.ppf(0.975, count - 1) * of_seeds if count > 1 else 0.0))
+    half = float(np.nanmax([1.96 * of_prompts, student(losses) / losses.mean()]))
     value = float(np.log(losses.mean()))
     return Level(value, (value - half, value + half), float(max(of_prompts, of_seeds)))
 

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.mixture.config import EXACT, Config
-from experiments.mixture.measuring import iterates_of, kept
-from jaxl2o.constructions.construction import Construction
+from experiments.mixture.measuring import kept
+from jaxl2o.constructions.construction import Construction, at_claimed_layers
 from jaxl2o.constructions.expectation_maximisation import (
     error_bound,
     expectation_maximisation,
@@ -101,7 +101,7 @@ def of_case(config: Config, title: str, case: Case) -> Results:
     }
     for cells in case.cells:
         construction = case.construct(rate, cells, limits)
-        answer = jax.jit(jax.vmap(iterates_of(construction), (None, 0)))
+        answer = jax.jit(jax.vmap(at_claimed_layers(construction), (None, 0)))
         read = np.asarray(answer(construction.params, prompts)).reshape(target.shape)
         found[f"exact/{title}/gap/{cells}"] = np.abs(read - target).reshape(*target.shape[:2], -1).max(axis=2)
     return found

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rich.table import Column, Table
 
 from experiments.common import Results
@@ -12,7 +13,7 @@ from experiments.figures import COLOURS, Draw, panels_of
 from experiments.mixture.claims import CASES
 from experiments.mixture.comparing import cells
 from experiments.mixture.methods import METHODS
-from experiments.mixture.panels import by_examples, by_noise, by_posterior, by_rate, by_slope, by_steps, ticks
+from experiments.mixture.panels import LINES, by_examples, by_noise, by_posterior, by_rate, by_slope, by_steps, ticks
 
 TITLES = {
     "two, 1": ("two, |b| / sigma = 1", COLOURS["solver"]),
@@ -46,7 +47,13 @@ def plot(results: Results) -> Figure:
         "tables/petals/rows": partial(by_row, name="petals"),
         "tables/": by_likelihood,
     }
-    return panels_of(results, draws, columns=3, width=16.0, height=4.2)
+    figure = panels_of(results, draws, columns=3, width=14.0, height=3.4)
+    if rows or ratios:
+        named = [Line2D([], [], color=colour, ls=style, label=label) for colour, style, label in LINES.values()]
+        figure.legend(
+            handles=named, loc="outside upper center", ncols=5, title="methods, in panels of the excess over the oracle"
+        )
+    return figure
 
 
 def by_width(axes: Axes, results: Results) -> None:

@@ -3,14 +3,10 @@
 import io
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from experiments.common import Results, Run, readable, write_atomically
-from jaxl2o.constructions.construction import Construction
-from jaxl2o.models.learner import transformer_learner
-from jaxl2o.types import Params, Prompt
 
 LEVELS = (0.05, 0.5, 0.95)  # of the quantiles
 
@@ -26,13 +22,6 @@ def kept(run: Run, title: str, compute: Callable[[], Results]) -> Results:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda temporary: np.savez(temporary, allow_pickle=False, **found))
     return found
-
-
-def iterates_of(construction: Construction) -> Callable[[Params, Prompt], Float[Array, "T k"]]:
-    """(params, prompt) -> the iterate after 0..T steps, for prompts without queries. Parameters as constants compile slowly."""
-    learner = transformer_learner(construction.config, construction.encoding)
-    layers = jnp.array([layer for _, layer in construction.at])
-    return lambda params, prompt: learner.predict(params, prompt)[layers]
 
 
 def summary(values: Float[np.ndarray, " repeats"]) -> Float[np.ndarray, " 5"]:

@@ -86,21 +86,32 @@ LINEAR: dict[str, Callable[[Setting, ScalarLike, Prompt], Float[Array, " d"]]] =
     "attention": lambda setting, noise, prompt: attention_estimate(prompt, setting.matrix(noise)),
 }
 METHODS = (*LINEAR, *STARTS)
+# (noise, instances, keys of what is drawn on them) -> the excess on every instance
+Method = Callable[[ScalarLike, Instance, Array], Float[Array, " k"]]
 
 
 def measured(setting: Setting, ratios: tuple[int, ...], key: Key, count: int) -> dict[int, dict[str, Float[np.ndarray, " k"]]]:
     """The excess of every method on `count` prompts that all methods share, for every ratio of signal to noise."""
-    draw, em = chunked(setting.draw), chunked(partial(of_em, setting))
-    linear = {name: chunked(partial(of_linear, setting, name)) for name in LINEAR}
-    starts = {name: chunked(partial(start_of, setting, name)) for name in STARTS}
-    found = {}
+    draw, methods, found = chunked(setting.draw), classical(setting, METHODS), {}
     for ratio in ratios:
         noise, keys = 1.0 / ratio, jax.random.split(jax.random.fold_in(key, ratio), count)
         instances, own = draw(noise, keys)
-        errors = {name: method(noise, instances) for name, method in linear.items()}
-        errors |= {name: em(noise, instances, choose(noise, instances, own)) for name, choose in starts.items()}
-        found[ratio] = {name: np.asarray(values, dtype=float) for name, values in errors.items()}
+        found[ratio] = {name: np.asarray(method(noise, instances, own), dtype=float) for name, method in methods.items()}
     return found
+
+
+def classical(setting: Setting, names: tuple[str, ...]) -> dict[str, Method]:
+    """By name; every method is a program of its own, which ends before the next begins."""
+    em = chunked(partial(of_em, setting))
+
+    def method(name: str) -> Method:
+        if name in LINEAR:
+            linear = chunked(partial(of_linear, setting, name))
+            return lambda noise, instances, _: linear(noise, instances)
+        choose = chunked(partial(start_of, setting, name))
+        return lambda noise, instances, keys: em(noise, instances, choose(noise, instances, keys))
+
+    return {name: method(name) for name in names}
 
 
 def chunked(one: Callable[..., Any]) -> Callable[..., Any]:

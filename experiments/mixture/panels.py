@@ -67,24 +67,17 @@ def by_posterior(axes: Axes, results: Results, ratio: int) -> None:
 
 
 def lines_of(axes: Axes, lengths: np.ndarray, rows: np.ndarray, methods: tuple[str, ...]) -> None:
-    """rows: (lengths, methods, mean, its error, three quantiles)."""
+    """rows: (lengths, methods, mean, its error, three quantiles). The figure has the lines' legend."""
     for place, name in enumerate(methods):
         if name in LINES:
-            colour, style, label = LINES[name]
+            colour, style, _ = LINES[name]
             mean, error, _, median, _ = rows[:, place].T
-            axes.plot(lengths, mean, style, color=colour, label=label)
-            axes.fill_between(
-                lengths,
-                np.maximum(mean - 1.96 * error, 0.5 * median),
-                mean + 1.96 * error,
-                color=colour,
-                alpha=0.15,
-                linewidth=0,
-            )
+            low, high = np.maximum(mean - 1.96 * error, 0.5 * median), mean + 1.96 * error
+            axes.plot(lengths, mean, style, color=colour)
+            axes.fill_between(lengths, low, high, color=colour, alpha=0.15, linewidth=0)
             axes.plot(lengths, median, "o", color=colour, markersize=2.5)
     axes.set(xlabel="examples (dots: medians)", ylabel="excess over the oracle", yscale="log")
     ticks(axes, lengths)
-    names_above(axes)
 
 
 def by_rate(axes: Axes, results: Results) -> None:

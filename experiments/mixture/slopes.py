@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 from experiments.common import Results, Run
 from experiments.mixture.config import SLOPES, Config
 from experiments.mixture.exact import limits_of, rate_of, run_of
-from experiments.mixture.measuring import iterates_of, kept, summary
+from experiments.mixture.measuring import kept, summary
+from jaxl2o.constructions.construction import at_claimed_layers
 from jaxl2o.constructions.expectation_maximisation import symmetric_expectation_maximisation
 from jaxl2o.solvers.expectation_maximisation import symmetric_em, symmetric_gradient_em
 from jaxl2o.solvers.unroll import solve
@@ -88,7 +89,7 @@ def of_network(config: Config, ratio: float, n: int) -> Results:
         target = run_of(symmetric_gradient_em(WEIGHT, noise, rate, INNER), prompts, STEPS)
         limits = limits_of(prompts, target)
         construction = symmetric_expectation_maximisation(D, WEIGHT, noise, rate, STEPS, INNER, CELLS, limits, n=n)
-        answer = iterates_of(construction)
+        answer = at_claimed_layers(construction)
         run = jax.jit(lambda params, prompts: jax.lax.map(partial(answer, params), prompts))
         read = np.asarray(run(construction.params, prompts))
         key = f"slopes/network/{ratio:g}/{n}"

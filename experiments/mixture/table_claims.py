@@ -1,10 +1,10 @@
 """What the results say of mixtures of regressions on real tables."""
 
 import numpy as np
-from scipy import stats
 
 from experiments.claims import Claim, claim
 from experiments.common import Results
+from experiments.intervals import student
 from experiments.mixture.config import SPLITS
 
 
@@ -13,8 +13,7 @@ def half_width(values: np.ndarray) -> float:
 
     The variance over J halvings is multiplied by 1 / J + (rows held out) / (rows fitted), since halvings share rows.
     """
-    error = values.std(ddof=1) * np.sqrt(1.0 / len(values) + 1.0)
-    return float(stats.t.ppf(0.975, len(values) - 1) * error)
+    return student(values) * float(np.sqrt(1.0 + len(values)))
 
 
 def of_tables(results: Results) -> list[Claim]:

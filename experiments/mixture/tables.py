@@ -19,7 +19,8 @@ from sklearn.datasets import load_iris, load_wine
 from experiments.common import Results, Run
 from experiments.mixture.config import SPLITS, Config
 from experiments.mixture.exact import limits_of
-from experiments.mixture.measuring import iterates_of, kept
+from experiments.mixture.measuring import kept
+from jaxl2o.constructions.construction import at_claimed_layers
 from jaxl2o.constructions.expectation_maximisation import expectation_maximisation
 from jaxl2o.objectives import mixture_loss
 from jaxl2o.solvers.expectation_maximisation import Mixture, estimating_em, gradient_em, responsibilities
@@ -180,7 +181,7 @@ def by_network(
         limits = limits_of(jax.tree.map(lambda leaf: leaf[None], prompt), target[None])
         construction = expectation_maximisation(2, mixture.weights, *sizes, STEPS, INNER, CELLS, limits, n=len(prompt.y))
         # without queries all splits have one program, since what differs is in the parameters
-        answer = answer or jax.jit(iterates_of(construction))
+        answer = answer or jax.jit(at_claimed_layers(construction))
         read = np.asarray(answer(construction.params, prompt)).reshape(target.shape)
         ends.append(read[-1])
         gaps.append(np.abs(read - target).max())

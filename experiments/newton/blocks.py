@@ -1,6 +1,5 @@
 """The part about logistic regression: a construction that equals damped Newton up to the widths of its MLPs."""
 
-from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -10,22 +9,20 @@ from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.newton.config import TEST, Config
-from jaxl2o.constructions.construction import Construction
+from jaxl2o.constructions.construction import Construction, at_claimed_layers
 from jaxl2o.constructions.logistic import damped_newton
 from jaxl2o.constructions.logistic_block import Cells
 from jaxl2o.constructions.logistic_bound import floor_bound
-from jaxl2o.models.learner import transformer_learner
 from jaxl2o.objectives import logistic_loss
 from jaxl2o.solvers import logistic
 from jaxl2o.solvers.line_search import backtracking
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.tasks.classification import logistic_regression
 from jaxl2o.tasks.covariates import isotropic, within_unit_ball
-from jaxl2o.types import Params, Prompt, Task
+from jaxl2o.types import Prompt, Task
 
 CONVERGED = 40  # steps of damped Newton, after which nothing moves any more
 LONGEST = 8.0  # step size of gradient descent that a line search tries first: above 1 / (mu + 1/4)
-Predict = Callable[[Params, Prompt], Float[Array, "T d"]]
 
 
 def logistic_task(config: Config, n_queries: int = 0) -> Task:
@@ -41,13 +38,6 @@ def block_of(config: Config, cells: int, steps: int) -> Construction:
 def cells_of(count: int) -> Cells:
     """So many of the step size, as the square needs half as many, and the sigmoid twice, for errors alike."""
     return Cells(2 * count + 2, count // 2, count)
-
-
-def iterates_of(construction: Construction) -> Predict:
-    """(params, prompt) -> w after 0..T steps, for prompts without queries. Parameters as constants take long to compile."""
-    learner = transformer_learner(construction.config, construction.encoding)
-    layers = jnp.array([layer for _, layer in construction.at])
-    return lambda params, prompt: learner.predict(params, prompt)[layers]
 
 
 def optimum(config: Config, prompt: Prompt) -> Float[Array, " d"]:
@@ -73,7 +63,7 @@ def logistic_block(config: Config, run: Run, results: Results) -> None:
                 results[f"logistic/width/{cells}"] = np.array(construction.config.mlp_dim)
                 results[f"logistic/tolerance/{cells}"] = np.asarray(construction.tolerance)
                 results[f"logistic/bound/{cells}"] = np.asarray(floor_bound(config.penalty, cells_of(cells)))
-                answer = jax.jit(jax.vmap(iterates_of(construction), (None, 0)))
+                answer = jax.jit(jax.vmap(at_claimed_layers(construction), (None, 0)))
                 iterates[str(cells)] = answer(construction.params, prompts)
         for title, found in iterates.items():
             results[f"logistic/distance/{title}"] = np.asarray(jnp.linalg.norm(found - best[:, None], axis=2))

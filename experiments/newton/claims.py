@@ -95,26 +95,17 @@ def of_the_block(results: Results) -> list[Claim]:
             interval=resampled(lambda chosen: falls(errors[:, chosen].max(axis=1)), prompts),
             **common,
         )._replace(tolerance=0.5),
-        claim(
-            "newton/logistic-bound",
-            "largest |w_t - exact w_t| over the theorem's own bound, all widths, prompts and steps",
-            float(np.max(within)),
-            "<=",
-            1.0,
-            kind="bound",
-            source=OWN,
-            **common,
-        ),
-        claim(
-            "newton/logistic-floor",
-            "largest distance to the minimiser after the last step over the bound of where the block rests, all widths",
-            float(np.max(rest)),
-            "<=",
-            1.0,
-            kind="bound",
-            source=OWN,
-            **common,
-        ),
+        *[
+            claim(f"newton/logistic-{id}", text, float(np.max(values)), "<=", 1.0, kind="bound", source=OWN, **common)
+            for id, text, values in (
+                ("bound", "largest |w_t - exact w_t| over the theorem's own bound, all widths, prompts and steps", within),
+                (
+                    "floor",
+                    "largest distance to the minimiser after the last step over the bound of where the block rests, all widths",
+                    rest,
+                ),
+            )
+        ],
         claim(
             "newton/order",
             f"slope of log e_t+1 on log e_t above the floor, {cells[-1]} cells; expected: exact damped Newton's, of the same "

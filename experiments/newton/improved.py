@@ -8,9 +8,9 @@ from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.fitting import fit
-from experiments.newton.blocks import block_of, iterates_of, logistic_task, optimum
+from experiments.newton.blocks import block_of, logistic_task, optimum
 from experiments.newton.config import TEST, TRAINING, Config
-from jaxl2o.constructions.construction import Construction
+from jaxl2o.constructions.construction import Construction, at_claimed_layers
 from jaxl2o.training.guard import guarded
 from jaxl2o.training.loop import Recipe
 from jaxl2o.types import Instance, Params, Prompt, Task
@@ -41,7 +41,7 @@ def improved(config: Config, run: Run, results: Results) -> None:
 
 def distances(config: Config, construction: Construction, params: Params, prompts: Prompt) -> Float[Array, "k T"]:
     """From the minimiser, after every step."""
-    predict = iterates_of(construction)
+    predict = at_claimed_layers(construction)
 
     @jax.jit
     def measure(params: Params, prompts: Prompt) -> Float[Array, "k T"]:
@@ -73,5 +73,5 @@ def trained_on(config: Config, run: Run, construction: Construction, title: str,
         return jnp.log(jnp.sum((trajectory[-1] - instance.y_query) ** 2) + FLOOR)
 
     optimizer = optax.adam(optax.cosine_decay_schedule(config.improved_rate, n_steps))
-    recipe = Recipe(iterates_of(construction), lambda step: task, loss, guarded(optimizer), config.improved_batch)
+    recipe = Recipe(at_claimed_layers(construction), lambda step: task, loss, guarded(optimizer), config.improved_batch)
     return fit(run, title, recipe, construction.params, n_steps, jax.random.key(seed))

@@ -11,9 +11,9 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import LogisticRegression
 
 from experiments.common import Results, Run
-from experiments.newton.blocks import cells_of, iterates_of
+from experiments.newton.blocks import cells_of
 from experiments.newton.config import NAMED, TABLES, Config
-from jaxl2o.constructions.construction import Construction
+from jaxl2o.constructions.construction import Construction, at_claimed_layers
 from jaxl2o.constructions.logistic import damped_newton_of_any_length
 from jaxl2o.constructions.logistic_bound import floor_bound
 from jaxl2o.objectives import logistic_prediction
@@ -91,9 +91,10 @@ def tables(config: Config, run: Run, results: Results) -> None:
 
 def both(config: Config, construction: Construction, params: Params, prompt: Prompt) -> tuple[Array, Array]:
     """What the Transformer and exact damped Newton answer."""
-    steps, asking = config.newton_steps, prompt._replace(x_query=None)
-    iterates = iterates_of(construction)(params, asking)[-1], unroll(logistic.damped_newton(config.penalty), asking, steps)[-1]
-    return logistic_prediction(iterates[0], queries(prompt)), logistic_prediction(iterates[1], queries(prompt))
+    asking = prompt._replace(x_query=None)
+    constructed = at_claimed_layers(construction)(params, asking)[-1]
+    newton = unroll(logistic.damped_newton(config.penalty), asking, config.newton_steps, keep="last")
+    return logistic_prediction(constructed, queries(prompt)), logistic_prediction(newton, queries(prompt))
 
 
 def by_scikit(config: Config, prompt: Prompt) -> Float[np.ndarray, " m"]:

@@ -1,10 +1,10 @@
 """What the results say of the trained models of the experiment on Newton's method."""
 
 import numpy as np
-from scipy import stats
 
 from experiments.claims import Claim, claim
 from experiments.common import Results
+from experiments.intervals import geometric_mean
 from experiments.newton.config import TRAINING
 
 MEDIAN = 1  # its place among the quantiles of a distance
@@ -52,17 +52,15 @@ def of_improved(results: Results) -> list[Claim]:
 
 def of_ratio(id: str, text: str, ratios: np.ndarray) -> Claim:
     """The geometric mean over trainings, one of every seed: the one above the line is better if all of the interval says so."""
-    logs = np.log(ratios)
-    half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else np.inf
-    low, middle, high = np.exp([logs.mean() - half, logs.mean(), logs.mean() + half]).tolist()
+    middle, interval = geometric_mean(ratios)
     return claim(
         id,
         f"{text}: geometric mean over seeds {middle:.3g}; measured is the end of Student's interval that is to be below 1",
-        high,
+        interval[1] if interval else float("inf"),
         "<=",
         1.0,
-        n=len(logs),
-        seeds=TRAINING[: len(logs)],
+        n=len(ratios),
+        seeds=TRAINING[: len(ratios)],
         kind="ratio",
-        interval=(low, high),
+        interval=interval,
     )

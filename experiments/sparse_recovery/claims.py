@@ -4,6 +4,7 @@ import numpy as np
 
 from experiments.claims import Claim, claim
 from experiments.common import Results
+from experiments.intervals import student
 from experiments.sparse_recovery.config import SEEDS
 from experiments.sparse_recovery.parts import DRAWS
 from experiments.sparse_recovery.rates import Rates, rates
@@ -11,7 +12,6 @@ from jaxl2o.evaluation.curves import QUANTILES
 
 OWN = "a proposition of this library"
 FLAGSHIP = "fresh/in-context ALISTA"
-STUDENT = 2.776  # 95 % of Student's t with DRAWS - 1 degrees of freedom, times the standard error
 
 
 def claims(results: Results) -> list[Claim]:
@@ -192,7 +192,7 @@ def of_every_length(results: Results) -> Claim:
 def of_one_matrix(results: Results) -> Claim:
     """LISTA-CP on its own matrices."""
     own = np.array([last(results, f"one/LISTA-CP, own {draw}") for draw in range(DRAWS)])
-    half = STUDENT * own.std(ddof=1) / np.sqrt(DRAWS)
+    half = student(own)
     return claim(
         "sparse/lista-cp-fixed-n10",
         "LISTA-CP on the one matrix it was trained for: relative error, mean over matrices",

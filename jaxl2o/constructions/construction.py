@@ -177,6 +177,17 @@ def gap_by_layer(construction: Construction, prompt: Prompt) -> Float[Array, " p
     return jnp.maximum(gaps, relative(learner.prefixes(construction.params, prompt), answers))
 
 
+def at_claimed_layers(construction: Construction) -> Callable[[Params, Prompt], Float[Array, "T k"]]:
+    """(params, prompt) -> what the Transformer answers at every layer of `at`: without queries, iterates of the solver.
+
+    Parameters are an argument, since a program that holds them as constants takes long to compile, and so that they may be
+    trained.
+    """
+    learner = transformer_learner(construction.config, construction.encoding)
+    layers = jnp.array([layer for _, layer in construction.at])
+    return lambda params, prompt: learner.predict(params, prompt)[layers]
+
+
 def gap(construction: Construction, prompt: Prompt) -> Float[Array, ""]:
     """The largest relative difference between the Transformer and its solver: zero up to rounding if the theorem holds."""
     return jnp.max(gap_by_layer(construction, prompt))

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.table import Table
-from scipy import stats
 
 from experiments.common import Results
 from experiments.figures import COLOURS, Draw, panels_of
+from experiments.intervals import student
 from experiments.memformer.claims import level
 
 STYLES = {"own": ":", "fresh": "--", "sound": "-"}
@@ -123,9 +123,8 @@ def interval(results: Results, key: str, protocol: str, step: int = -1) -> tuple
 
 def over_seeds(values: np.ndarray) -> tuple[float, float]:
     """The 95 % interval of a mean over seeds, by Student's law; of one seed there is none."""
-    count = len(values)
-    half = stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
-    return float(values.mean() - half), float(values.mean() + half)
+    mean, half = float(values.mean()), student(values)
+    return mean - half, mean + half
 
 
 def by_layer(axes: Axes, results: Results, panel: str) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.common import Results, Run
-from experiments.mixture.methods import Setting, chunked
+from experiments.mixture.methods import Setting, chunked, classical
 from experiments.mixture.trained.config import TEST, TRAINING, Config
-from experiments.mixture.trained.fresh import COUNT, classical
+from experiments.mixture.trained.fresh import COUNT
 from experiments.mixture.trained.networks import (
     Shape,
     Trained,

@@ -1,6 +1,5 @@
 """The part on fresh prompts: the main network, classical methods and Bayes' estimate on the same prompts, of all lengths."""
 
-from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -10,7 +9,7 @@ from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.mixture.measuring import kept
-from experiments.mixture.methods import LINEAR, METHODS, STARTS, Setting, chunked, of_em, of_linear, start_of
+from experiments.mixture.methods import LINEAR, METHODS, STARTS, Setting, chunked, classical
 from experiments.mixture.trained.config import CHAINS, TEST, TRAINING, VALIDATION, Config
 from experiments.mixture.trained.networks import (
     Trained,
@@ -28,8 +27,6 @@ from jaxl2o.types import Instance, Key, ScalarLike
 COUNT = 2  # components
 BASELINES = (*LINEAR, *STARTS[:-1])  # of EM those that are not told the truth
 AT_ONCE = 10  # prompts whose chains run at one time
-# (noise, instances, keys of what is drawn on them) -> the excess on every instance
-Method = Callable[[ScalarLike, Instance, Array], Float[Array, " k"]]
 
 
 def fresh(config: Config, run: Run, results: Results) -> None:
@@ -65,20 +62,6 @@ def of_length(config: Config, n: int, networks: list[Trained]) -> Results:
         best = posterior(noise, jax.tree.map(lambda leaf: leaf[few], instances), chains)
         found |= {f"{key}/{name}": by_seed(each) for name, each in zip(("Bayes", "chains", "sampling"), best, strict=True)}
     return found
-
-
-def classical(setting: Setting, names: tuple[str, ...]) -> dict[str, Method]:
-    """By name; every method is a program of its own, which ends before the next begins."""
-    em = chunked(partial(of_em, setting))
-
-    def method(name: str) -> Method:
-        if name in LINEAR:
-            linear = chunked(partial(of_linear, setting, name))
-            return lambda noise, instances, _: linear(noise, instances)
-        choose = chunked(partial(start_of, setting, name))
-        return lambda noise, instances, keys: em(noise, instances, choose(noise, instances, keys))
-
-    return {name: method(name) for name in names}
 
 
 def posteriors(setting: Setting, config: Config, noise: ScalarLike, instances: Instance, keys: Array) -> Float[Array, "3 k"]:

@@ -4,13 +4,13 @@ import numpy as np
 
 from experiments.claims import Claim, claim
 from experiments.common import Results
+from experiments.intervals import geometric_mean
 from experiments.sparse_recovery.rates import rates
 from experiments.sparse_recovery.transformers.config import SEEDS
 from jaxl2o.evaluation.curves import QUANTILES
 
 MEDIAN = QUANTILES.index(0.5)
 RIVAL = "LISTA-VM, trained on"
-STUDENT = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}  # 95 %, by the number of repetitions
 
 
 def claims(results: Results) -> list[Claim]:
@@ -32,12 +32,8 @@ def last(results: Results, number: int, title: str, median: bool = False) -> flo
 
 def ratio(results: Results, count: int, title: str, rival: str, median: bool) -> tuple[float, tuple[float, float] | None]:
     """The geometric mean over repetitions of one error over the other, and its interval, from the spread of the logarithm."""
-    logs = np.log([last(results, i, title, median) / last(results, i, rival, median) for i in range(count)])
-    centre = float(np.exp(logs.mean()))
-    if count < 2:
-        return centre, None
-    half = STUDENT[count] * logs.std(ddof=1) / np.sqrt(count)
-    return centre, (float(np.exp(logs.mean() - half)), float(np.exp(logs.mean() + half)))
+    pairs = ((last(results, i, title, median), last(results, i, rival, median)) for i in range(count))
+    return geometric_mean(np.array([own / other for own, other in pairs]))
 
 
 def of_the_theorem(results: Results, count: int) -> list[Claim]:
