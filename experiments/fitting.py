@@ -1,8 +1,7 @@
 """A training of an experiment: in a folder of its own, with a progress bar, resumed where it was interrupted."""
 
-from pathlib import Path
-
 from experiments.common import Run
+from experiments.parts import place_of
 from jaxl2o.training.loop import Recipe, start
 from jaxl2o.training.run import train_in
 from jaxl2o.types import Key, Params
@@ -13,9 +12,4 @@ def fit(run: Run, title: str, recipe: Recipe, params: Params, n_steps: int, key:
     with run.bar(title, n_steps, recipe.batch_size) as report:
         state = start(recipe, params, key)
         identity = {"title": title, "n_steps": n_steps}
-        return train_in(folder_of(run, title), recipe, state, n_steps, max(1, n_steps // 10), identity, report).params
-
-
-def folder_of(run: Run, title: str) -> Path:
-    """Where the training of this title keeps its checkpoints and its clock."""
-    return run.folder / "training" / title.replace(" ", "-").replace(",", "")
+        return train_in(place_of(run, title), recipe, state, n_steps, max(1, n_steps // 10), identity, report).params

@@ -1,6 +1,5 @@
 """Tasks whose query is integrated out, trainings of many seeds at once, and their losses on many prompts."""
 
-import io
 from collections.abc import Callable
 from functools import partial
 
@@ -11,7 +10,8 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
-from experiments.common import Results, Run, readable, write_atomically
+from experiments import parts
+from experiments.common import Results, Run
 from experiments.memformer.config import DEVIATIONS, ROTATION, START, TEST, TRAINING, Sizes
 from jaxl2o.evaluation.curves import squared_errors
 from jaxl2o.evaluation.sweep import sweep
@@ -91,17 +91,12 @@ def adapted(loss: Callable[[Params], Array], first: Params, rate: float, n_steps
 
 def kept(run: Run, title: str, like: Params, compute: Callable[[], Params]) -> Params:
     """What `compute` gives, from the run's folder if it is there: an interrupted run goes on behind it."""
-    path = run.folder / "training" / f"{title.replace(' ', '-').replace(',', '')}.npz"
-    tree = jax.tree.structure(like)
-    if path.exists():
-        with readable(path), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            return tree.unflatten([jnp.asarray(file[name]) for name in file.files])
-    with run.stage(f"{title}, trained"):
-        found = jax.block_until_ready(compute())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(found)]
-    write_atomically(path, lambda temporary: np.savez(temporary, *leaves))
-    return found
+
+    def leaves() -> Results:
+        return {f"arr_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(compute()))}
+
+    found = parts.kept(run, title, leaves)
+    return jax.tree.structure(like).unflatten([jnp.asarray(leaf) for leaf in found.values()])
 
 
 def score(config: Sizes, run: Run, results: Results, key: str, predict: Predict, params: Params | None, root: Root) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.mixture.config import ATTENTION, START, Config
-from experiments.mixture.measuring import kept
+from experiments.parts import kept
 from jaxl2o.limits.attention_flow import Factors, conserved, matrix_of, small_factors
 from jaxl2o.limits.linear_attention import attention_estimate, attention_risk, best_matrix
 from jaxl2o.limits.mixture import Moments, independent_moments, symmetric_moments

@@ -9,8 +9,9 @@ from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.mixture.config import BAYES, CHAINS, Config
-from experiments.mixture.measuring import kept, summaries, summary
+from experiments.mixture.measuring import summaries, summary
 from experiments.mixture.methods import METHODS, Setting, measured
+from experiments.parts import kept
 from jaxl2o.limits.bayes_mixture import gaussian_components
 from jaxl2o.tasks.mixture import gaussian, oracle
 from jaxl2o.types import Key, ScalarLike

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.mixture.config import EXACT, Config
-from experiments.mixture.measuring import kept
+from experiments.parts import kept
 from jaxl2o.constructions.construction import Construction, at_claimed_layers
 from jaxl2o.constructions.expectation_maximisation import (
     error_bound,

@@ -5,8 +5,9 @@ import numpy as np
 
 from experiments.common import Results, Run
 from experiments.mixture.config import ROWS, Config
-from experiments.mixture.measuring import kept, summaries
+from experiments.mixture.measuring import summaries
 from experiments.mixture.methods import METHODS, Setting, measured
+from experiments.parts import kept
 from jaxl2o.tasks.mixture import unit_norm
 
 

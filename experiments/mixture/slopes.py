@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 from experiments.common import Results, Run
 from experiments.mixture.config import SLOPES, Config
 from experiments.mixture.exact import limits_of, rate_of, run_of
-from experiments.mixture.measuring import kept, summary
+from experiments.mixture.measuring import summary
+from experiments.parts import kept
 from jaxl2o.constructions.construction import at_claimed_layers
 from jaxl2o.constructions.expectation_maximisation import symmetric_expectation_maximisation
 from jaxl2o.solvers.expectation_maximisation import symmetric_em, symmetric_gradient_em

@@ -19,7 +19,7 @@ from sklearn.datasets import load_iris, load_wine
 from experiments.common import Results, Run
 from experiments.mixture.config import SPLITS, Config
 from experiments.mixture.exact import limits_of
-from experiments.mixture.measuring import kept
+from experiments.parts import kept
 from jaxl2o.constructions.construction import at_claimed_layers
 from jaxl2o.constructions.expectation_maximisation import expectation_maximisation
 from jaxl2o.objectives import mixture_loss

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
-from experiments.mixture.measuring import kept
 from experiments.mixture.methods import LINEAR, METHODS, STARTS, Setting, chunked, classical
 from experiments.mixture.trained.config import CHAINS, TEST, TRAINING, VALIDATION, Config
 from experiments.mixture.trained.networks import (
@@ -21,6 +20,7 @@ from experiments.mixture.trained.networks import (
     setting_of,
     trained,
 )
+from experiments.parts import kept
 from jaxl2o.limits.bayes_mixture import gaussian_components
 from jaxl2o.types import Instance, Key, ScalarLike
 

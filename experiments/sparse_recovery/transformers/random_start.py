@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
-from experiments.fitting import fit, folder_of
+from experiments.fitting import fit
+from experiments.parts import place_of
 from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.measuring import path_of, score
 from experiments.sparse_recovery.methods import Path
@@ -45,7 +46,7 @@ def random(config: Config, run: Run, results: Results) -> None:
 
         recipe = networks.from_random(network, within, config, start.steps)
         params = fit(run, title, recipe, network.params, start.steps, jax.random.key(RANDOM))
-        losses = np.array([line["loss"] for line in metrics.read(folder_of(run, title) / "metrics.jsonl")])
+        losses = np.array([line["loss"] for line in metrics.read(place_of(run, title) / "metrics.jsonl")])
         results[f"random/loss/{title}"] = np.array([part.mean() for part in np.array_split(losses, min(100, len(losses)))])
         asked(config, run, results, title, path_of_bare(network, params), start.n)
         if start.n == config.n:

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from experiments.common import Results, Run
-from experiments.fitting import fit, folder_of
+from experiments.fitting import fit
+from experiments.parts import place_of
 from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.measuring import gaps_at, path_of, recipe_of, score
 from experiments.sparse_recovery.methods import Method, Path
@@ -34,9 +35,9 @@ def theorem(config: Config, run: Run, results: Results) -> None:
         network = networks.filled(methods.momentum_layers(starts["LISTA-VM with momentum"][1]), config.n)
         params = trained_on(config, run, f"Transformer {number}", network, task, seed)
         paths: dict[str, Path] = {title: path_of(*pair) for title, pair in starts.items()}
-        folder = folder_of(run, f"Transformer {number}")
+        folder = place_of(run, f"Transformer {number}")
         for title, (method, begun) in starts.items():
-            longer = steps_in_the_time_of(folder, folder_of(run, f"{title} {number}"))
+            longer = steps_in_the_time_of(folder, place_of(run, f"{title} {number}"))
             recipe = recipe_of(method, task, config.solver_batch, longer, GENTLER)
             trained = fit(run, f"{title} {number} trained on", recipe, begun, longer, jax.random.key(LONGER[number]))
             paths[f"{title}, trained on"] = path_of(method, trained)
