@@ -39,6 +39,7 @@ EXPERIMENTS = (
     "compressed_sensing",
     "sparse_recovery",
     "sparse_recovery.transformers",
+    "sparse_recovery.at_length",
     "l2o_benchmark",
     "memformer",
     "memformer.published",
