@@ -30,8 +30,8 @@ class Recipe(NamedTuple):
     devices: of all processes, as many of each, which share a step's tasks.  at_once: tasks of a device whose activations are
     held at one time, the rest following one group after another; 0: all. Neither changes which tasks a step has, nor their loss
     but for rounding, which a deep network makes large in time: with `at_once` set, 1, 2, 4, ... devices add in one order, which
-    avoids that. Several devices of a CPU whose tasks hold linear solves need more threads than devices (set NPROC), or they wait
-    for ever; and each solve is to have one (OPENBLAS_NUM_THREADS=1), or it is many times slower.
+    avoids that. Several devices of a CPU whose tasks hold linear solves need more threads than devices (set NPROC), or they
+    wait for ever; and each solve is to have one (OPENBLAS_NUM_THREADS=1), or it is many times slower.
     sharding: how parameters and optimiser lie on the devices between steps: whole on each, or "fsdp", cut among them, so that a
     device keeps about 1 / devices of their bytes. The curve is the same up to the order of sums.
     (`losses.log_mean_relative` alone compares the tasks that are held at one time with each other.)
