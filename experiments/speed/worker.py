@@ -6,7 +6,6 @@ number of steps that it reads it says the median seconds of a step, and its peak
 
 import json
 import os
-import resource
 import sys
 from collections.abc import Iterable
 
@@ -31,8 +30,7 @@ class Turn:
         if len(self.taken) < self.wanted:
             return
         median = sorted(self.taken)[len(self.taken) // 2]
-        memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        say({"seconds": median, "memory": memory} if self.warm else {"ready": True})
+        say({"seconds": median, "memory": machine.peak_resident()} if self.warm else {"ready": True})
         line = sys.stdin.readline()
         if not line:
             sys.exit(0)
