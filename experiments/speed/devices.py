@@ -130,23 +130,25 @@ def table(results: Results) -> Table:
 def plot(results: Results) -> Figure:
     """Times the tasks a second of one device, medians and ranges of the rounds, a panel a kind, and what the cores allow."""
     devices, cores = results["devices"], int(results["cores"])
+    ratios = 2.0 ** np.arange(-1, np.log2(cores) + 1)
     figure, panels = plt.subplots(1, 2, figsize=(7.2, 3.3), sharey=True)
     for axes, (kind, words) in zip(panels, KINDS.items(), strict=True):
-        ideal = np.minimum(devices, cores)
-        axes.plot(devices, ideal, color=COLOURS["classical"], linestyle="--", label=f"ideal on {cores} cores")
+        axes.plot(
+            devices, np.minimum(devices, cores), color=COLOURS["classical"], linestyle="--", label=f"ideal on {cores} cores"
+        )
         for model, (title, colour) in MODELS.items():
             if f"{model}/{kind}" in results:
-                ratios = speed_up(results, f"{model}/{kind}")
-                median = np.median(ratios, axis=0)
-                spread = np.abs(np.array([ratios.min(axis=0), ratios.max(axis=0)]) - median)
+                found = speed_up(results, f"{model}/{kind}")
+                median = np.median(found, axis=0)
+                spread = np.abs(np.array([found.min(axis=0), found.max(axis=0)]) - median)
                 axes.errorbar(devices, median, spread, color=colour, marker="o", capsize=2, elinewidth=0.8, label=title)
         axes.set(xscale="log", yscale="log", xlabel=f"virtual CPU devices, on {cores} cores", title=f"{kind}: {words}")
         axes.set_xticks(devices, [str(count) for count in devices])
-        axes.set_yticks([0.25, 0.5, 1, 2, 4], ["¼", "½", "1", "2", "4"])
+        axes.set_yticks(ratios, [f"{ratio:g}" for ratio in ratios])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_minor_locator(NullLocator())
     panels[0].set_ylabel("tasks a second, × one device")
-    panels[0].legend(loc="best")
+    panels[0].legend(loc="lower right")
     return figure
 
 

@@ -67,21 +67,20 @@ def plot(results: Results) -> Figure:
             axes.set(xscale="log", yscale="log")
             axes.set_xticks(sizes, [str(size) for size in sizes])
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.margins(x=0.12, y=0.12)
+            axes.margins(x=0.2, y=0.1)
         above.set_title(name)
         below.set_xlabel(LABELS[name])
     panels[0, 0].set_ylabel("ms a step")
     panels[1, 0].set_ylabel("memory (MiB)")
     keys = [Line2D([], [], color=colour, marker="o", label=title) for title, colour in MODELS.values()]
-    keys.append(
-        Line2D([], [], color=COLOURS["classical"], linestyle=":", label="above: model FLOP, as if at the last one's speed")
-    )
-    keys.append(
-        Line2D(
-            [], [], color=COLOURS["classical"], linestyle="--", label="below: the process's peak; solid: the compiler's plan"
-        )
-    )
-    figure.legend(handles=keys, loc="outside upper center", ncols=2)
+    grey = COLOURS["classical"]
+    keys += [
+        Line2D([], [], color=grey, linewidth=2.4, label="fitted, with its exponent"),
+        Line2D([], [], color=grey, linestyle=":", label="model FLOP, scaled to the last step (above)"),
+        Line2D([], [], color=grey, label="the compiler's plan (below)"),
+        Line2D([], [], color=grey, linestyle="--", label="the process's peak (below)"),
+    ]
+    figure.legend(handles=keys, loc="outside upper center", ncols=min(3, len(names)))
     return figure
 
 
@@ -104,17 +103,16 @@ def draw_memory(axes: Axes, model: str, name: str, results: Results) -> None:
 
 
 def draw_law(axes: Axes, sizes: np.ndarray, values: np.ndarray, exponent: float, colour: str) -> None:
-    """All values, the fitted ones bold, and their exponent below the middle of these."""
+    """All values, the fitted ones bold, and their exponent right of the last."""
     fitted = upper(sizes)
     axes.plot(sizes, values, color=colour, marker="o", linewidth=0.9)
     axes.plot(sizes[fitted], values[fitted], color=colour, linewidth=2.4)
     axes.annotate(
         f"{exponent:.2f}",
         (sizes[-1], values[-1]),
-        xytext=(2, -9),
+        xytext=(5, 0),
         textcoords="offset points",
         color=colour,
         fontsize=8,
-        ha="right",
-        va="top",
+        va="center",
     )
