@@ -113,7 +113,7 @@ def test_contenders_are_distinct_and_each_change_is_one_step(name):
 
 
 def test_a_worker_takes_turns(monkeypatch, capsys):
-    """It says that it is ready, then the median and its memory for every number of steps asked, and ends with its input.
+    """It says what it is, then the median and its memory for every number of steps asked, and ends with its input.
 
     The smoke preset has workers in processes of their own.
     """

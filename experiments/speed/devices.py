@@ -33,7 +33,7 @@ from experiments.speed.shapes import VARIED
 from experiments.speed.steps_figure import MODELS
 from jaxl2o.checks import require
 
-COST = {"smoke": "20 s", "quick": "4 min"}
+COST = {"smoke": "10 s", "quick": "4 min"}
 SEEDS = (0, 1)  # of parameters and of tasks, of every contender
 # kind -> what it is
 KINDS = {"strong": "one batch, shared", "weak": "a batch for every device"}

@@ -30,7 +30,7 @@ from experiments.speed.steps_figure import plot as plot
 from experiments.speed.steps_figure import table as table
 from jaxl2o.checks import require
 
-COST = {"smoke": "20 s", "quick": "8 min"}
+COST = {"smoke": "10 s", "quick": "8 min"}
 SEEDS = (0, 1)  # of parameters and of tasks, of every contender
 # quantity -> what it is called, in the words of a claim
 QUANTITIES = {"seconds": ("time", "a step's time"), "planned": ("memory", "what the compiler plans to hold")}
