@@ -48,6 +48,8 @@ EXPERIMENTS = (
     "mixture",
     "mixture.trained",
     "speed.training",
+    "speed.steps",
+    "speed.devices",
 )
 RESULTS = Path(__file__).parent / "results"
 STYLE = Path(__file__).parent / "style.mplstyle"

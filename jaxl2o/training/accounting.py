@@ -25,6 +25,8 @@ from jaxl2o.training import metrics
 from jaxl2o.training.loop import Recipe, TrainState, mean_loss, task_keys
 from jaxl2o.training.parallel import share_out
 
+STATUS = Path("/proc/self/status")  # of Linux: VmHWM is the most memory that this program held, in KiB
+
 
 def model_flops(recipe: Recipe, state: TrainState) -> int:
     """The model FLOP of one step: three times those of the matrix products of a forward pass."""
@@ -81,10 +83,17 @@ def matrix_peak(devices: int) -> float:
 def peak_memory() -> int:
     """The most bytes that were in use so far: of the fullest local device where it counts them, else of this process."""
     counts = [device.memory_stats() or {} for device in jax.local_devices()]
-    used = max(count.get("peak_bytes_in_use", 0) for count in counts)
-    # Linux counts the process in KiB, macOS in bytes
-    unit = 1 if sys.platform == "darwin" else 1024
-    return used or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return max(count.get("peak_bytes_in_use", 0) for count in counts) or _peak_resident()
+
+
+def _peak_resident() -> int:
+    """Of this process. On Linux what `getrusage` says starts at the peak of whoever started it, and VmHWM does not."""
+    if STATUS.exists():
+        for name, _, value in (line.partition(":") for line in STATUS.read_text().splitlines()):
+            if name == "VmHWM":
+                return 1024 * int(value.split()[0])
+    # macOS counts in bytes, others in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def steps_in_the_time_of(slow: Path, fast: Path) -> int:
