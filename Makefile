@@ -2,7 +2,7 @@
 #   make demo   install into .venv and run the main job: real pictures from half as many measurements as pixels
 #   make test   install into .venv and run the test suite
 #   make accelerator   install into .venv and measure the device that is there, in at most eight minutes; where a Python has
-#                      JAX for the device already, and all else: make accelerator PYTHON_ON_DEVICE=python3
+#                      JAX for the device already, and all else: make accelerator DEVICE_PYTHON=python3
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -12,13 +12,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 demo: .venv/experiments.stamp
 	$(BIN)/python -m experiments compressed_sensing --preset quick
 
-ifdef PYTHON_ON_DEVICE
-accelerator:
-	PYTHONPATH=. $(PYTHON_ON_DEVICE) -m experiments accelerator --preset quick --keep
-else
-accelerator: .venv/experiments.stamp
-	$(BIN)/python -m experiments accelerator --preset quick --keep
-endif
+accelerator: $(if $(DEVICE_PYTHON),,.venv/experiments.stamp)
+	PYTHONPATH=. $(or $(DEVICE_PYTHON),$(BIN)/python) -m experiments accelerator --preset quick --keep
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

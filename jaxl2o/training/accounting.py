@@ -60,7 +60,7 @@ def _parts(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
             yield value
 
 
-def matrix_peak(devices: int, dtype: jnp.dtype = jnp.dtype("float32")) -> float:
+def matrix_peak(devices: int, dtype: str = "float32") -> float:
     """FLOP/s of large products in this dtype on so many devices at once: the best of eight runs."""
     size, times = 1024 if jax.default_backend() == "cpu" else 8192, 4
 
