@@ -30,7 +30,7 @@ def costs(config: Config) -> Results:
 
     def trained(point: Point) -> Float[Array, ""]:
         """The last loss of four layers that remember all gradients, at one rate, covariance and seed."""
-        task = linear_regression(N, roots[point["covariance"]])
+        task = linear_regression(N, roots[point["covariance"]], solution_root=jnp.eye(D))  # w ~ N(0, I)
         optimizer = optax.adam(point["rate"])
         recipe = Recipe(learner.predict, lambda step: task, losses.last_step(), optimizer, config.swept_batch)
         return advance(recipe, start(recipe, first, jax.random.key(point["seed"])), config.swept_steps)[1][-1]
