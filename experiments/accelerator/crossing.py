@@ -19,7 +19,7 @@ from jaxl2o.training.loop import Recipe, start
 from jaxl2o.training.run import train_in
 
 D, N, DEPTH, BATCH = 20, 10, 12, 64
-STEP, THRESHOLD = 1.0, 0.05  # M = STEP I and every threshold, before training
+STEP, THRESHOLD = 0.36, 0.02  # M = STEP I and every threshold, before training; STEP is about (2n + 1) / |X|^2
 
 
 class Place(NamedTuple):
@@ -43,7 +43,7 @@ def advance(folder: Path, place: Place, steps: int) -> None:
         task = sparse_recovery(exactly(D, 3), fresh(N, D))
         first = VaryingLayers(jnp.tile(STEP * jnp.eye(D), (DEPTH, 1, 1)), jnp.full(DEPTH, THRESHOLD))
         learner = learned(lambda key, prompt: first, lista_vm)
-        recipe = Recipe(learner.predict, lambda step: task, losses.all_steps(), optax.adam(1e-3), BATCH, devices=place.devices)
+        recipe = Recipe(learner.predict, lambda step: task, losses.last_step(), optax.adam(5e-3), BATCH, devices=place.devices)
         train_in(folder, recipe, start(recipe, first, jax.random.key(SEED)), steps, chunk_size=20)
 
 
