@@ -14,6 +14,7 @@ from experiments.figures import COLOURS
 def table(results: Results) -> Table:
     """Every shape and batch: milliseconds a step, tasks a second beside two cores, fraction of the peak, seconds to compile."""
     peak = float(results[f"peak/{results['dtype']}"])
+    memory = float(results["memory"]) / 2**30
     shown = Table(
         "shape",
         "batch",
@@ -22,9 +23,7 @@ def table(results: Results) -> Table:
         "× two cores",
         "of the peak",
         "compiling",
-        title=f"{results['device']}: {peak / 1e12:.2f} TFLOP/s in {results['dtype']}, "
-        f"at most {results['memory'] / 2**30:.1f} GiB in use, "
-        f"{results['sweep/counts'][-1]} trainings in {results['sweep/whole']:.1f} s, compiled",
+        title=f"{results['device']}: {peak / 1e12:.3g} TFLOP/s in {results['dtype']}, {memory:.1f} GiB at most",
     )
     for name, two_cores in zip(results["shapes"], results["two-cores"], strict=True):
         for batch in batches(results, name):
@@ -37,6 +36,7 @@ def table(results: Results) -> Table:
                 f"{fraction(results, name, batch):.1%}",
                 f"{results[f'{name}/{batch}/compiling']:.0f} s",
             )
+    shown.caption = f"{results['sweep/counts'][-1]} small trainings in {results['sweep/whole']:.1f} s, compiling and all"
     return shown
 
 
@@ -54,16 +54,16 @@ def exact(axes: Axes, results: Results) -> None:
     names = results["exact/names"]
     places = np.arange(len(names))[::-1]
     kinds = {
-        "default": ("this device, default precision", COLOURS["accent"], "o"),
-        "highest": ("this device, highest precision", COLOURS["transformer"], "o"),
-        "cpu": ("the kept CPU", COLOURS["ink"], "|"),
+        "default": ("default precision", COLOURS["accent"], "o"),
+        "highest": ("highest precision", COLOURS["transformer"], "o"),
+        "cpu": ("the kept CPU, highest", COLOURS["ink"], "|"),
     }
     for kind, (label, colour, marker) in kinds.items():
         axes.semilogx(results[f"exact/{kind}"], places, marker, color=colour, label=label, markersize=9 if marker == "|" else 5)
     axes.set_yticks(places, [str(name).replace("-", " ") for name in names])
     axes.set(title="constructions in float32", xlabel="largest |network − solver| / (1 + max |solver|)")
     axes.margins(y=0.15)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.3, -0.2), ncols=3, columnspacing=1.0, handletextpad=0.3)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=3, columnspacing=1.0, handletextpad=0.2)
 
 
 def crossing(axes: Axes, results: Results) -> None:
@@ -73,11 +73,15 @@ def crossing(axes: Axes, results: Results) -> None:
     here, there = results["crossing/places"]
     axes.axvspan(leg + 0.5, 2 * leg + 0.5, color=COLOURS["sky"], alpha=0.2, linewidth=0.0, label=f"on {there}")
     shown = np.where(gap > 0.0, gap, np.nan)  # equal losses have no place on a logarithmic axis
-    axes.semilogy(np.arange(1, len(gap) + 1), shown, "o", color=COLOURS["transformer"], label=f"relative gap; else on {here}")
-    axes.axhline(1e-4, color=COLOURS["ink"], linewidth=0.8, linestyle="--", label="claimed at most")
-    axes.set(title="a training that moves and comes back", xlabel="step", ylabel="|loss / loss of one that stays − 1|")
+    axes.semilogy(np.arange(1, len(gap) + 1), shown, "o", color=COLOURS["transformer"], label=f"else on {here}")
+    axes.axhline(1e-4, color=COLOURS["ink"], linewidth=0.8, linestyle="--", label="at most, as claimed")
+    axes.set(
+        title="a training that moves and comes back",
+        xlabel="step (equal losses are not drawn)",
+        ylabel="|loss / loss of one that stays − 1|",
+    )
     axes.set(xlim=(0, len(gap) + 1), ylim=(1e-9, 1e-3))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, columnspacing=1.0, handletextpad=0.4)
+    axes.legend(loc="lower left")
 
 
 def speeds(axes: Axes, results: Results) -> None:
@@ -95,7 +99,7 @@ def speeds(axes: Axes, results: Results) -> None:
         else:
             sizes = [batches(results, name)[min(kind, len(batches(results, name))) - 1] for name in names]
             heights = [speed(results, name, size) for name, size in zip(names, sizes, strict=True)]
-            notes = [f"{fraction(results, name, size):.1%}" for name, size in zip(names, sizes, strict=True)]
+            notes = [f"{100 * fraction(results, name, size):.2g}" for name, size in zip(names, sizes, strict=True)]
         places = np.arange(len(names)) + width * (kind - most / 2)
         axes.bar(places, heights, width, color=colour, label=label)
         for place, height, note in zip(places, heights, notes, strict=True):
@@ -104,7 +108,7 @@ def speeds(axes: Axes, results: Results) -> None:
     axes.margins(y=0.12)
     axes.set_xticks(np.arange(len(names)), names)
     axes.grid(axis="x", visible=False)
-    axes.set(title=f"training steps, and model FLOP/s of the {results['dtype']} peak", ylabel="tasks a second")
+    axes.set(title=f"training steps; above, % of the {results['dtype']} peak", ylabel="tasks a second")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3)
 
 
@@ -115,4 +119,4 @@ def cost(axes: Axes, results: Results) -> None:
     axes.loglog(counts, each, marker="o", color=COLOURS["transformer"], label="in one call")
     axes.loglog(counts, np.full(len(counts), each[0]), "--", color=COLOURS["classical"], label="one after another")
     axes.set(title="small trainings in one call", xlabel="trainings", ylabel="seconds a training")
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
