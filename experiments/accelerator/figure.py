@@ -73,14 +73,14 @@ def crossing(axes: Axes, results: Results) -> None:
     here, there = results["crossing/places"]
     axes.axvspan(leg + 0.5, 2 * leg + 0.5, color=COLOURS["sky"], alpha=0.2, linewidth=0.0, label=f"on {there}")
     shown = np.where(gap > 0.0, gap, np.nan)  # equal losses have no place on a logarithmic axis
-    axes.semilogy(np.arange(1, len(gap) + 1), shown, "o", color=COLOURS["transformer"], label=f"else on {here}")
+    axes.set(xlim=(0, len(gap) + 1), yscale="log", ylim=(1e-9, 1e-3))
+    axes.plot(np.arange(1, len(gap) + 1), shown, "o", color=COLOURS["transformer"], label=f"else on {here}")
     axes.axhline(1e-4, color=COLOURS["ink"], linewidth=0.8, linestyle="--", label="at most, as claimed")
     axes.set(
         title="a training that moves and comes back",
         xlabel="step (equal losses are not drawn)",
         ylabel="|loss / loss of one that stays − 1|",
     )
-    axes.set(xlim=(0, len(gap) + 1), ylim=(1e-9, 1e-3))
     axes.legend(loc="lower left")
 
 
