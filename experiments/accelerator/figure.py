@@ -99,7 +99,7 @@ def speeds(axes: Axes, results: Results) -> None:
         else:
             sizes = [batches(results, name)[min(kind, len(batches(results, name))) - 1] for name in names]
             heights = [speed(results, name, size) for name, size in zip(names, sizes, strict=True)]
-            notes = [f"{100 * fraction(results, name, size):.2g}" for name, size in zip(names, sizes, strict=True)]
+            notes = [f"{100 * fraction(results, name, size):.3g}" for name, size in zip(names, sizes, strict=True)]
         places = np.arange(len(names)) + width * (kind - most / 2)
         axes.bar(places, heights, width, color=colour, label=label)
         for place, height, note in zip(places, heights, notes, strict=True):
