@@ -50,6 +50,7 @@ EXPERIMENTS = (
     "speed.training",
     "speed.steps",
     "speed.devices",
+    "accelerator",
 )
 RESULTS = Path(__file__).parent / "results"
 STYLE = Path(__file__).parent / "style.mplstyle"
@@ -205,10 +206,11 @@ def execute(
             write_json(folder / "summary.json", summary)
     if not is_first_process():
         return []
-    claims = conclude(module, folder, console)
+    results = results_of(folder)
+    claims = conclude(module, results, folder, console)
     console.print(table_of(claims))
     if keep:
-        keep_results(folder, RESULTS / name / folder.name)
+        keep_results(folder, RESULTS / name / kept_name(module, folder.name, results))
     return claims
 
 
@@ -225,11 +227,15 @@ def claim_folder(folder: Path, resolved: dict[str, Any]) -> None:
         write_json(path, {"config": resolved, "environment": environment()})
 
 
-def conclude(module: ModuleType, folder: Path, console: Console) -> list[Claim]:
-    """Redraw the figure, print the experiment's own table if it has one, and restate the claims; from results.npz alone."""
+def results_of(folder: Path) -> Results:
+    """The arrays of a finished run; `InputError` if they are damaged."""
     path = folder / "results.npz"
     with readable(path), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        results: Results = dict(file)
+        return dict(file)
+
+
+def conclude(module: ModuleType, results: Results, folder: Path, console: Console) -> list[Claim]:
+    """Redraw the figure, print the experiment's own table if it has one, and restate the claims; from results.npz alone."""
     with plt.style.context(STYLE):
         figure = module.plot(results)
         try:
@@ -245,6 +251,11 @@ def conclude(module: ModuleType, folder: Path, console: Console) -> list[Claim]:
     claims: list[Claim] = module.claims(results)
     write_json(folder / "claims.json", [{**found._asdict(), "holds": found.holds} for found in claims])
     return claims
+
+
+def kept_name(module: ModuleType, name: str, results: Results) -> str:
+    """The name of a run's kept folder: that of its own, or what the experiment's `kept_as` makes of it, such as a device's."""
+    return module.kept_as(name, results) if hasattr(module, "kept_as") else name
 
 
 def keep_results(folder: Path, target: Path) -> None:

@@ -148,15 +148,17 @@ def made_up(tmp_path, monkeypatch):
 
 def assert_kept_well(folder: Path) -> None:
     """A folder of results: well formed, of a preset's own config, small, plain arrays, and its claims follow from them."""
-    name, preset = folder.parent.name, folder.name
+    name = folder.parent.name
     module = common.load(name)
     stored = json.loads((folder / "claims.json").read_text())
     assert_well_formed(name, stored)
-    assert json.loads((folder / "config.json").read_text())["config"] == json.loads(json.dumps(asdict(module.PRESETS[preset])))
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "results.npz").stat().st_size <= 2**20
     with np.load(folder / "results.npz", allow_pickle=False) as file:
         results = dict(file)
+    presets = {common.kept_name(module, preset, results): config for preset, config in module.PRESETS.items()}
+    written = json.loads((folder / "config.json").read_text())["config"]
+    assert written == json.loads(json.dumps(asdict(presets[folder.name])))
     found = [json.loads(json.dumps({**claim._asdict(), "holds": claim.holds})) for claim in module.claims(results)]
     assert [claim["id"] for claim in found] == [claim["id"] for claim in stored]
     for a, b in zip(found, stored, strict=True):

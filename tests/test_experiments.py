@@ -287,6 +287,14 @@ def test_results_are_kept(tiny, call, tmp_path, monkeypatch):
     assert all(run[name] == data for name, data in kept.items())
 
 
+def test_an_experiment_may_name_what_is_kept(tiny, call, tmp_path, monkeypatch):
+    """With `kept_as` the folder's name is what it makes of the run's and the results."""
+    monkeypatch.setattr(common, "RESULTS", tmp_path / "kept")
+    tiny.kept_as = lambda name, results: f"{name}-of-{results['values'].size}"
+    assert call("tiny", "--keep")[0] == 0
+    assert [path.name for path in (tmp_path / "kept" / "tiny").iterdir()] == ["quick-of-3"]
+
+
 def test_large_results_are_not_kept(tiny, call, tmp_path, monkeypatch):
     """Results above 1 MiB are refused, and nothing is copied."""
     monkeypatch.setattr(common, "RESULTS", tmp_path / "kept")

@@ -62,15 +62,15 @@ def _parts(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
             yield value
 
 
-def matrix_peak(devices: int) -> float:
-    """FLOP/s of large float32 products on so many devices at once: the best of eight runs."""
+def matrix_peak(devices: int, dtype: str = "float32") -> float:
+    """FLOP/s of large products in this dtype on so many devices at once: the best of eight runs."""
     size, times = 1024 if jax.default_backend() == "cpu" else 8192, 4
 
     @jax.jit
     def multiply(matrices: Float[Array, "devices size size"]) -> Float[Array, "devices size size"]:
         return lax.fori_loop(0, times, lambda _, product: jnp.einsum("bij,bjk->bik", product, matrices), matrices)
 
-    matrices = share_out(jnp.full((devices, size, size), 1.0 / size, dtype=jnp.float32), devices)
+    matrices = share_out(jnp.full((devices, size, size), 1.0 / size, dtype=dtype), devices)
     jax.block_until_ready(multiply(matrices))
     seconds = []
     for _ in range(8):
