@@ -46,6 +46,7 @@ EXPERIMENTS = (
     "mixture",
     "mixture.trained",
     "speed.training",
+    "pod",
 )
 RESULTS = Path(__file__).parent / "results"
 STYLE = Path(__file__).parent / "style.mplstyle"
