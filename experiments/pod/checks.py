@@ -12,7 +12,7 @@ from jaxl2o.training.accounting import model_flops
 from jaxl2o.training.budget import bytes_sent, work_of
 from jaxl2o.training.loop import advance, mean_loss, task_keys
 
-REDUCED = re.compile(r"= (\(.*?\)|\S+) all-reduce(?:-start)?\(.*?replica_groups=(\{\{[\d,]*\}|\[\d+,(\d+)\])")
+REDUCED = re.compile(r"= (\(.*?\)|\S+) all-reduce(?:-start)?\(.*?replica_groups=(\{\{[\d,]*\}|\{\}|\[\d+,(\d+)\])")
 ARRAY = re.compile(r"([a-z]+)(\d+)\[([\d,]*)\]")
 
 

@@ -37,12 +37,10 @@ def chosen(results: Results) -> tuple[str, Device, float]:
 
 
 def words(value: float, unit: str = "") -> str:
-    """Three digits at most, with k, M, G, T, P or E for thousands."""
-    if value == 0:
-        return "0"
-    power = max(0, min(6, int(np.floor(np.log10(float(f"{value:.2g}")) / 3))))
-    text = f"{value / 1000**power:.2g}" if value / 1000**power < 99.5 else f"{value / 1000**power:.0f}"
-    return f"{text} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}{unit}".strip()
+    """Three digits, with k, M, G, T, P or E for thousands."""
+    rounded = float(f"{value:.3g}")
+    power = int(np.clip(np.log10(rounded) // 3, 0, 6)) if rounded else 0
+    return f"{rounded / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}{unit}".strip()
 
 
 def days(value: float) -> str:
