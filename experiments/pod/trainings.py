@@ -111,11 +111,11 @@ def trainings(dtype: str | None, depth: int = 0) -> dict[str, Training]:
 
 
 def wide_trainings(dtype: str | None, depth: int = 0) -> dict[str, Training]:
-    """Trainings of no paper: what a wide model would need, on prompts of 100 examples."""
+    """Trainings of no paper: what a wide model would need, on prompts of 100 examples in groups of four."""
     task = sparse_recovery(exactly(20, 3), fresh(100, 20))
     return {
         f"wide, {width}": Training(
-            wide(width, depth or 48, dtype), alternating(20), task, 256, 500_000, f"no paper's: width {width:,}, 48 layers"
+            wide(width, depth or 48, dtype), alternating(20), task, 256, 500_000, f"no paper's: width {width:,}, 48 layers", 4
         )
         for width in (2048, 4096)
     }
