@@ -27,7 +27,7 @@ def plot(results: Results) -> Figure:
         draw_parts(axes, results, name)
         if place == 0:
             axes.set_ylabel("seconds a step")
-            axes.legend(loc="upper right", fontsize=7)
+            figure.legend(loc="outside lower center", ncols=len(LINES))
     return figure
 
 

@@ -37,10 +37,10 @@ def chosen(results: Results) -> tuple[str, Device, float]:
 
 
 def words(value: float, unit: str = "") -> str:
-    """Three digits, with k, M, G, T, P or E for thousands."""
+    """Three digits, with k, M, G, T, P, E or Z for thousands."""
     rounded = float(f"{value:.3g}")
-    power = int(np.clip(np.log10(rounded) // 3, 0, 6)) if rounded else 0
-    return f"{rounded / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}{unit}".strip()
+    power = int(np.clip(np.log10(rounded) // 3, 0, 7)) if rounded else 0
+    return f"{rounded / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E', 'Z'][power]}{unit}".strip()
 
 
 def days(value: float) -> str:
@@ -88,15 +88,16 @@ def sharing_table(results: Results) -> tuple[str, list[str], Rows]:
     for title, (work, steps) in works(results).items():
         alone, many = (fitting(work, device, chips, fraction)[1] for chips in (1, 64))
         single = words(64 * DAY / (steps * alone.most)) if alone.memory <= device.memory else "–"
-        carried = 1 + int(alone.operations / (alone.arithmetic + alone.update))
+        reached = (f"{work.flops / (found.chips * found.most * device.peak):.2%}" for found in (alone, many))
         most = str(most_chips(work, device, fraction))
-        rows.append([title, most, words(DAY / (steps * many.most)), single, f"{carried:,}"])
+        rows.append([title, most, words(DAY / (steps * many.most)), single, *reached])
     head = [
         "training",
         "half efficient up to",
         "64 chips share each",
         "one a chip",
-        "vmapped on a chip before its time doubles",
+        "of peak on 1 chip",
+        "on 64",
     ]
     return f"Chips for one training, and trainings a day, on {name}", head, rows
 
