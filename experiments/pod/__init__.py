@@ -34,7 +34,7 @@ from experiments.pod.trainings import trainings, wide_trainings
 from jaxl2o.checks import require
 from jaxl2o.training.budget import work_of
 
-COST = {"smoke": "6 s", "quick": "2 min"}
+COST = {"smoke": "6 s", "quick": "3 min"}
 WIDE = ("wide, 2048", "wide, 4096")
 PAPERS = ("Small TF", "GPT-2, 9.5 M", "Memformer", "linear attention", "mixture encoder")
 
