@@ -51,6 +51,7 @@ EXPERIMENTS = (
     "speed.steps",
     "speed.devices",
     "accelerator",
+    "pod",
 )
 RESULTS = Path(__file__).parent / "results"
 STYLE = Path(__file__).parent / "style.mplstyle"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,24 +34,47 @@ def model_flops(recipe: Recipe, state: TrainState) -> int:
     return 3 * matrix_flops(jax.make_jaxpr(partial(mean_loss, recipe))(state.params, state.step, keys).jaxpr)
 
 
+class Product(NamedTuple):
+    """Products of (m, k) by (k, n) matrices: `batch` of them at a time, `times` in a row."""
+
+    times: int
+    batch: int
+    m: int
+    k: int
+    n: int
+
+    @property
+    def flops(self) -> int:
+        """Of all of them: 2 m k n for each."""
+        return 2 * self.times * self.batch * self.m * self.k * self.n
+
+
 def matrix_flops(jaxpr: core.Jaxpr) -> int:
-    """2 m n k for every product of an (m, k) and a (k, n) matrix; a scan counts as often as it goes round, a while once.
+    """2 m k n for every product of `matrix_products`."""
+    return sum(product.flops for product in matrix_products(jaxpr))
+
+
+def matrix_products(jaxpr: core.Jaxpr) -> list[Product]:
+    """Every product of matrices, in order; a scan counts as often as it goes round, a while once.
 
     Of the branches of a condition the dearest counts.
     """
-    total = 0
+    found: list[Product] = []
     for equation in jaxpr.eqns:
-        name, inner = equation.primitive.name, [matrix_flops(part) for part in _parts(equation.params)]
+        name, inner = equation.primitive.name, [matrix_products(part) for part in _parts(equation.params)]
         if name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
+            (contracted, _), (batched, _) = equation.params["dimension_numbers"]
             left: Any = equation.invars[0].aval
             out: Any = equation.outvars[0].aval
-            total += 2 * math.prod(out.shape) * math.prod(left.shape[axis] for axis in contracted)
+            k, batch = (math.prod(left.shape[axis] for axis in axes) for axes in (contracted, batched))
+            m = math.prod(left.shape) // max(k * batch, 1)
+            found.append(Product(1, batch, m, k, math.prod(out.shape) // max(m * batch, 1)))
         elif name == "cond":
-            total += max(inner)
+            found += max(inner, key=lambda branch: sum(product.flops for product in branch))
         else:
-            total += sum(inner) * (equation.params["length"] if name == "scan" else 1)
-    return total
+            times = equation.params["length"] if name == "scan" else 1
+            found += [product._replace(times=times * product.times) for part in inner for product in part]
+    return found
 
 
 def _parts(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
