@@ -20,6 +20,7 @@ from rich.table import Table
 from experiments import common
 from jaxl2o.checks import InputError
 from jaxl2o.training.loop import DivergedError
+from jaxl2o.training.preemption import Preempted
 
 
 def nearest(kind: str, given: str, known: tuple[str, ...]) -> str:
@@ -93,6 +94,9 @@ def entry() -> int:
             file=sys.stderr,
         )
         return 1
+    except Preempted as error:
+        print(f"{error} The same command continues.", file=sys.stderr)
+        return os.EX_TEMPFAIL  # 75: "try again later", which schedulers may be told to start anew
     except KeyboardInterrupt:
         print("interrupted; the same command resumes from the last checkpoint.", file=sys.stderr)
         return 130
