@@ -45,6 +45,7 @@ EXPERIMENTS = (
     "newton",
     "mixture",
     "mixture.trained",
+    "scale",
     "speed.training",
 )
 RESULTS = Path(__file__).parent / "results"
