@@ -9,7 +9,7 @@ largest relative difference of a loss. kills: LISTA-VM on two devices, saved aft
 random time after a process begins to train; a kill fell within a save if it left a folder under a temporary name. In the end
 parameters, optimiser, key and metrics are compared byte by byte. stalls: 100 MB of parameters and moments; the seconds between
 two reports, of chunks that begin with a save in the background, with one that is waited for, and with none.
-Expected. Gaps of rounding, 1e-6; all kills survived; a save in the background costs a tenth of one that is waited for.
+Expected. Gaps of rounding, 1e-6; all kills survived; a save in the background stalls less, but on a CPU takes cores of steps.
 Command. python -m experiments scale --preset quick
 """
 

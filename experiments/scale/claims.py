@@ -47,10 +47,10 @@ def of_devices(results: Results) -> Claim:
 def of_kills(results: Results) -> list[Claim]:
     """All are survived, and no step is lost that was saved."""
     count = len(results["kills/saved"])
-    lost = np.maximum(results["kills/saved"] - results["kills/resumed"], 0).sum()
+    lost = int(np.maximum(results["kills/saved"] - results["kills/resumed"], 0).sum())
     text = "kills at random moments after which a training goes on, and in the end has the bytes of one never killed"
     return [
-        claim("scale/kills-survived", text, survived(results), "=", 20, n=count, seeds=(KILLED,)),
+        claim("scale/kills-survived", text, survived(results), "=", count, n=count, seeds=(KILLED,)),
         claim(
             "scale/saved-steps-lost",
             "steps before the last finished save that were lost",

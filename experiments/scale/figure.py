@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 
 from experiments.common import Results
@@ -18,26 +19,32 @@ def plot(results: Results) -> Figure:
 
 
 def moved(axes: Axes, results: Results) -> None:
-    """Every model's curve alone, and upon it the legs of the one that moved."""
+    """Every model's curve alone, and upon it the legs of the one that moved; means over a few steps each."""
     found, legs = gaps(results), results["elastic/legs"]
+    length = max(len(results[f"elastic/{model}/moved"]) for model in found) // len(legs)
+    mean = max(1, length // 20)
     for model in found:
         name, colour = NAMES[model]
-        curve, alone = results[f"elastic/{model}/moved"], results[f"elastic/{model}/alone"]
-        steps = np.arange(1, len(curve) + 1)
+        alone, curve = (means(results[f"elastic/{model}/{way}"], mean) for way in ("alone", "moved"))
+        steps = mean * np.arange(1, len(curve) + 1)
         axes.plot(steps, alone, color=colour, linewidth=4.0, alpha=0.3)
-        axes.plot(steps, curve, color=colour, linewidth=1.0, label=f"{name}: gap {found[model]:.1g}")
-    length = max(len(results[f"elastic/{model}/moved"]) for model in found) / len(legs)
+        axes.plot(steps, curve, color=colour, linewidth=1.0, label=f"{name}: largest gap {found[model]:.1g}")
     for i, devices in enumerate(legs):
         if i > 0:
-            axes.axvline(i * length + 0.5, color=COLOURS["classical"], linewidth=0.8, linestyle=":")
+            axes.axvline(i * length + 0.5, ymax=0.8, color=COLOURS["classical"], linewidth=0.8, linestyle=":")
         words = f"{devices} device{'s' if devices > 1 else ''}"
         axes.text((i + 0.5) * length, 0.02, words, ha="center", fontsize=8, transform=axes.get_xaxis_transform())
     axes.set_title("Moved between devices (pale: stays on 1)")
     axes.set_xlabel("step")
-    axes.set_ylabel("loss")
+    axes.set_ylabel("loss" if mean == 1 else f"loss, means of {mean} steps")
     low, high = axes.get_ylim()
     axes.set_ylim(low - 0.1 * (high - low), high + 0.25 * (high - low))
     axes.legend(loc="upper right")
+
+
+def means(curve: np.ndarray, count: int) -> np.ndarray:
+    """The means of so many successive steps each."""
+    return curve[: len(curve) // count * count].reshape(-1, count).mean(axis=1)
 
 
 def lives(axes: Axes, results: Results) -> None:
@@ -52,6 +59,7 @@ def lives(axes: Axes, results: Results) -> None:
         axes.plot(place[mask], results["kills/reached"][mask], "x", color=colour, markersize=6, label=label)
     axes.plot(place, results["kills/resumed"], "o", color=COLOURS["limit"], markersize=3, label="goes on from here")
     axes.set_title(f"{survived(results)} of {len(within)} kills survived")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("kill")
     axes.set_ylabel("step")
     axes.legend(loc="upper left")

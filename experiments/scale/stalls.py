@@ -31,25 +31,25 @@ def measured(config: "Config", run: Run) -> Results:
     """One training, in which both kinds of save take turns; a chunk's seconds are those between two reports."""
     recipe, state = wide()
     round_of = ["background", *["none"] * BETWEEN, "waited", *["none"] * BETWEEN]
-    plan = ["first", *round_of * config.saves]  # the first chunk warms up
-    seconds: dict[str, list[float]] = {kind: [] for kind in ("first", "background", "waited", "none")}
-    began, chunks = perf_counter(), iter([*plan, "last"])
+    plan = [*["warming up"] * 3, *round_of * config.saves]
+    seconds: dict[str, list[float]] = {kind: [] for kind in plan}
+    began, kinds = perf_counter(), iter([*plan[1:], "none"])
 
     with TemporaryDirectory(dir=run.folder) as folder, Checkpoints(Path(folder), {}) as checkpoints:
-        kind = "first"
+        kind = plan[0]
 
         def report(chunk: Chunk) -> None:
             nonlocal began, kind
             now = perf_counter()
             seconds[kind].append(now - began)
-            kind = next(chunks)
+            kind = next(kinds)
             began = now
-            if kind in ("background", "waited"):
+            if kind != "none":
                 checkpoints.save(chunk.state)
             if kind == "waited":
                 checkpoints.wait()
 
         train(recipe, state, STEPS * len(plan), STEPS, report)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.opt_state)))
-    kept_kinds = ("background", "waited", "none")
-    return {"stalls/bytes": np.array(size), **{f"stalls/{kind}": np.array(seconds[kind]) for kind in kept_kinds}}
+    shown = ("none", "background", "waited")
+    return {"stalls/bytes": np.array(size), **{f"stalls/{kind}": np.array(seconds[kind]) for kind in shown}}
