@@ -106,4 +106,5 @@ def table(results: Results) -> Table:
             shown.add_row(
                 f"a save {words} of {results['stalls/bytes'] / 1e6:.0f} MB stalls a chunk of {plain:.2f} s", f"{stall:.3f} s"
             )
+        shown.add_row("until the one in the background returns", f"{np.median(results['stalls/calls']):.3f} s")
     return shown

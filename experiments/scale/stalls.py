@@ -28,11 +28,15 @@ def stalls(config: "Config", run: Run) -> Results:
 
 
 def measured(config: "Config", run: Run) -> Results:
-    """One training, in which both kinds of save take turns; a chunk's seconds are those between two reports."""
+    """One training, in which both kinds of save take turns; a chunk's seconds are those between two reports.
+
+    calls: of them, the seconds until a save in the background returns; the rest is what its threads take from the step.
+    """
     recipe, state = wide()
     round_of = ["background", *["none"] * BETWEEN, "waited", *["none"] * BETWEEN]
     plan = [*["warming up"] * 3, *round_of * config.saves]
     seconds: dict[str, list[float]] = {kind: [] for kind in plan}
+    calls: list[float] = []
     began, kinds = perf_counter(), iter([*plan[1:], "none"])
 
     with TemporaryDirectory(dir=run.folder) as folder, Checkpoints(Path(folder), {}) as checkpoints:
@@ -46,10 +50,12 @@ def measured(config: "Config", run: Run) -> Results:
             began = now
             if kind != "none":
                 checkpoints.save(chunk.state)
+            if kind == "background":
+                calls.append(perf_counter() - now)
             if kind == "waited":
                 checkpoints.wait()
 
         train(recipe, state, STEPS * len(plan), STEPS, report)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.opt_state)))
-    shown = ("none", "background", "waited")
-    return {"stalls/bytes": np.array(size), **{f"stalls/{kind}": np.array(seconds[kind]) for kind in shown}}
+    shown = {"calls": calls, **{kind: seconds[kind] for kind in ("none", "background", "waited")}}
+    return {"stalls/bytes": np.array(size), **{f"stalls/{kind}": np.array(found) for kind, found in shown.items()}}
