@@ -1,17 +1,16 @@
 """The part that kills: SIGKILL at random moments, also within saves, beside a training that nobody kills."""
 
-import shutil
 import subprocess
 import time
-from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
 from experiments.common import Results, Run
-from experiments.parts import kept, place_of
+from experiments.parts import kept
 from experiments.scale.legs import Leg, end_of, finish, launch
 from jaxl2o.training import metrics
 
@@ -23,23 +22,24 @@ SEED, DEVICES = 140, 2
 
 def kills(config: "Config", run: Run) -> Results:
     """Where every process began and was killed, what was saved by then, and whether the end is that of a run never killed."""
-    return kept(run, "kills", partial(measured, config, run))
+
+    def measured() -> Results:
+        with TemporaryDirectory() as one, TemporaryDirectory() as other:
+            return compared(config, Path(one), Path(other))
+
+    return kept(run, "kills", measured)
 
 
-def measured(config: "Config", run: Run) -> Results:
-    """Both trainings, the one that is killed first."""
+def compared(config: "Config", *folders: Path) -> Results:
+    """Both trainings, the one that is killed in the first folder."""
     quickly = bool(jax.config.read("jax_disable_most_optimizations"))
-    folders = place_of(run, "killed"), place_of(run, "never killed")
     legs = [Leg("lista-vm", str(folder), DEVICES, config.killed_steps, config.chunk) for folder in folders]
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
     moments = np.random.default_rng(SEED).uniform(0.0, config.window, config.kills)
     rows = [killed(legs[0], moment, quickly) for moment in moments]
     process = launch(legs[0], quickly)
     resumed = [begun(process)]
-    for leg, running in zip(legs, (process, launch(legs[1], quickly)), strict=True):
-        finish(running)
-        assert end_of(Path(leg.folder)).exists()
+    finish(process)
+    finish(launch(legs[1], quickly))
     began, saved, reached, within = (np.array(column) for column in zip(*rows, strict=True))
     return {
         "kills/moments": moments,
