@@ -27,6 +27,7 @@ from jaxl2o.checks import InputError
 from jaxl2o.training.hosts import is_first_process, start_processes
 from jaxl2o.training.loop import DivergedError
 from jaxl2o.training.parallel import Sharding
+from jaxl2o.training.preemption import Preempted
 
 LAYOUT = {"devices": {"type": int}, "sharding": {"choices": get_args(Sharding)}, "at_once": {"type": int}}
 
@@ -119,6 +120,9 @@ def entry() -> int:
             file=sys.stderr,
         )
         return 1
+    except Preempted as error:
+        print(f"{error} The same command continues.", file=sys.stderr)
+        return os.EX_TEMPFAIL  # 75: "try again later", which schedulers may be told to start anew
     except KeyboardInterrupt:
         print("interrupted; the same command resumes from the last checkpoint.", file=sys.stderr)
         return 130

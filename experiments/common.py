@@ -47,6 +47,7 @@ EXPERIMENTS = (
     "newton",
     "mixture",
     "mixture.trained",
+    "scale",
     "speed.training",
     "speed.steps",
     "speed.devices",
@@ -201,7 +202,7 @@ def execute(
         # an accelerator's default products are coarser than float32, and claims are about float32
         with jax.default_matmul_precision("highest"):
             results = module.run(config, Run(folder, console, layout))
-            write_atomically(folder / "results.npz", lambda path: np.savez_compressed(path, **results))
+            write_atomically(folder / "results.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **results))
             summary = summarise(folder)
         if summary["trainings"]:
             write_json(folder / "summary.json", summary)

@@ -25,7 +25,7 @@ from jaxl2o.training import losses
 from jaxl2o.training.accounting import matrix_peak, model_flops
 from jaxl2o.training.loop import Chunk, Recipe, TrainState, advance, start, train
 from jaxl2o.training.losses import Loss
-from jaxl2o.training.parallel import compute_dtype, devices_for, replicate
+from jaxl2o.training.parallel import compute_dtype, devices_for, place
 from jaxl2o.types import Key, Learner, Params, Predict, Prompt
 
 SEED = 0
@@ -119,7 +119,7 @@ def plan(recipe: Recipe, state: TrainState, dispatch: int) -> dict[str, float]:
     The bytes are of arguments, results and what lies between. What is compiled here `train` need not compile again.
     """
     program = jax.jit(advance, static_argnums=(0, 2), donate_argnums=1)
-    memory: Any = program.lower(recipe, replicate(state, recipe.devices), dispatch).compile().memory_analysis()
+    memory: Any = program.lower(recipe, place(state, recipe.devices), dispatch).compile().memory_analysis()
     ends = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     planned = recipe.devices * (ends + memory.temp_size_in_bytes)
     return {"flops": float(model_flops(recipe, state)), "planned": float(planned)}

@@ -1,0 +1,70 @@
+"""What the results say."""
+
+import numpy as np
+
+from experiments.claims import Claim, claim
+from experiments.common import Results
+from experiments.scale.kills import SEED as KILLED
+from experiments.scale.models import SEED
+
+
+def gap(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest relative difference of a loss of the one curve from that of the other."""
+    return float(np.abs(one / other - 1.0).max())
+
+
+def gaps(results: Results) -> dict[str, float]:
+    """By model, the gap of the curve that moved between devices."""
+    models = [key.split("/")[1] for key in results if key.startswith("elastic/") and key.endswith("/moved")]
+    return {model: gap(results[f"elastic/{model}/moved"], results[f"elastic/{model}/alone"]) for model in models}
+
+
+def survived(results: Results) -> int:
+    """Kills after which the training went on from its last save; none, if the end is not that of a run never killed."""
+    return int((results["kills/resumed"] == results["kills/saved"]).sum()) if results["kills/same"] else 0
+
+
+def claims(results: Results) -> list[Claim]:
+    """Those of the parts that were run."""
+    found: list[Claim] = []
+    if "elastic/legs" in results:
+        found.append(of_devices(results))
+    if "kills/same" in results:
+        found += of_kills(results)
+    if "processes/curves" in results:
+        found.append(of_processes(results))
+    return found
+
+
+def of_devices(results: Results) -> Claim:
+    """The curve goes on."""
+    legs = " -> ".join(str(devices) for devices in results["elastic/legs"])
+    steps = sum(len(results[f"elastic/{model}/moved"]) for model in gaps(results))
+    text = f"losses of a training on {legs} devices beside one that stays on 1: largest relative difference"
+    return claim("scale/elastic-curve-gap", text, max(gaps(results).values()), "<=", 1e-4, n=steps, seeds=(SEED, SEED + 1))
+
+
+def of_kills(results: Results) -> list[Claim]:
+    """All are survived, and no step is lost that was saved."""
+    count = len(results["kills/saved"])
+    lost = int(np.maximum(results["kills/saved"] - results["kills/resumed"], 0).sum())
+    text = "kills at random moments after which a training goes on, and in the end has the bytes of one never killed"
+    return [
+        claim("scale/kills-survived", text, survived(results), "=", count, n=count, seeds=(KILLED,)),
+        claim(
+            "scale/saved-steps-lost",
+            "steps before the last finished save that were lost",
+            lost,
+            "=",
+            0,
+            n=count,
+            seeds=(KILLED,),
+        ),
+    ]
+
+
+def of_processes(results: Results) -> Claim:
+    """The first curve is one process's, the second that of two."""
+    one, two = results["processes/curves"]
+    text = "losses of two processes over loopback beside one: largest relative difference"
+    return claim("scale/two-process-gap", text, gap(two, one), "<=", 1e-4, n=len(one), seeds=(SEED, SEED + 1))
