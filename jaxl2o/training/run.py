@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from jaxl2o.training import metrics
 from jaxl2o.training.accounting import model_flops
 from jaxl2o.training.checkpoint import Checkpoints
@@ -41,21 +39,19 @@ def train_in(
     `Preempted` if SIGTERM came.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    first_process = jax.process_index() == 0
     with (
         preemption() as asked_to_stop,
         Checkpoints(folder / "checkpoints", config or {}, keep_latest, keep_every) as checkpoints,
     ):
         saved = checkpoints.restore(state)
         state = state if saved is None else saved
-        if first_process:
-            for name in ("metrics.jsonl", "timing.jsonl"):
-                metrics.cut(folder / name, int(state.step))
+        for name in ("metrics.jsonl", "timing.jsonl"):
+            metrics.cut(folder / name, int(state.step))
 
         flops = model_flops(recipe, state)
 
-        def write(chunk: Chunk, done: int) -> None:
-            size = len(chunk.losses)
+        def keep(chunk: Chunk) -> None:
+            done, size = int(chunk.state.step), len(chunk.losses)
             first = done - size + 1
             losses = ({"step": first + i, "loss": float(value)} for i, value in enumerate(chunk.losses))
             metrics.append(folder / "metrics.jsonl", losses)
@@ -67,11 +63,6 @@ def train_in(
                 "devices": recipe.devices,
             }
             metrics.append(folder / "timing.jsonl", [clock])
-
-        def keep(chunk: Chunk) -> None:
-            done = int(chunk.state.step)
-            if first_process:
-                write(chunk, done)
             stop = asked_to_stop()
             if stop or done >= n_steps or (done // chunk_size) % checkpoint_every == 0:
                 checkpoints.save(chunk.state)
