@@ -130,3 +130,15 @@ def _sum_over_devices(part: Mean, devices: int, in_pairs: bool) -> Mean:
         pairs = [[device, device + distance] for device in range(devices) if not device & distance]
         part = lax.psum(part, AXIS, axis_index_groups=pairs)
     return part
+
+
+def on_shares(function: Callable[[Shared], Mean], devices: int) -> Callable[[Shared], Mean]:
+    """arrays -> function(arrays), computed in shares: each device has its part of the first axis, and results are joined.
+
+    The function treats the entries along the first axis of its arrays one by one, as a `vmap` does, and so must give what the
+    whole gives. Raises `ValueError` if there are not so many local devices; the first axis must divide by them.
+    """
+    mesh = mesh_of(devices)
+    if devices == 1:
+        return function
+    return jax.shard_map(function, mesh=mesh, in_specs=jax.P(AXIS), out_specs=jax.P(AXIS), check_vma=False)
