@@ -107,7 +107,7 @@ def test_a_million_terms_in_float32_are_right_to_a_millionth():
 
     with jax.enable_x64(False):
         key, task = jax.random.key(7), Task(sample_number, least_squares, linear_prediction)
-        found = streamed_curve(lambda params, prompt: prompt.x_query.T * 1.1, None, task, key, count, chunk=512)
+        found = streamed_curve(lambda params, prompt: prompt.x_query.T * 1.1, None, task, key, count, chunk=32)
         keys = jax.random.split(key, count)
         sizes = np.asarray(1.0 + jax.random.key_data(keys)[:, 0].astype(jnp.float32) * 2.0**-32)
         errors = ((sizes * np.float32(1.1) - sizes) ** 2).astype(np.float64)
