@@ -46,6 +46,8 @@ EXPERIMENTS = (
     "mixture",
     "mixture.trained",
     "speed.training",
+    "speed.sweep",
+    "speed.evaluation",
 )
 RESULTS = Path(__file__).parent / "results"
 STYLE = Path(__file__).parent / "style.mplstyle"

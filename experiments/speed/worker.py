@@ -9,14 +9,25 @@ import os
 import resource
 import sys
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from experiments import machine
 from experiments.speed.shapes import Shape
+
+STATUS = Path("/proc/self/status")  # of Linux; `ru_maxrss` is there at least what the starting process held
 
 
 def say(answer: object) -> None:
     """One line of JSON to whoever asked."""
     print(json.dumps(answer), flush=True)
+
+
+def peak() -> int:
+    """The most bytes that this process has held; where the system says so, without those of the one that started it."""
+    if STATUS.exists():
+        return next(1024 * int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 class Turn:
@@ -31,8 +42,7 @@ class Turn:
         if len(self.taken) < self.wanted:
             return
         median = sorted(self.taken)[len(self.taken) // 2]
-        memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        say({"seconds": median, "memory": memory} if self.warm else {"ready": True})
+        say({"seconds": median, "memory": peak()} if self.warm else {"ready": True})
         line = sys.stdin.readline()
         if not line:
             sys.exit(0)
@@ -40,8 +50,24 @@ class Turn:
 
 
 def main() -> None:
-    """Do the job of the first line: run a contender, or state a cost, a curve or whether both sides are the same."""
+    """Do the job of the first line."""
     job = json.loads(sys.stdin.readline())
+    if job["side"] == "sweep":
+        machine.prepare(os.environ)
+        from experiments.speed import swept
+
+        swept.run(job["model"], job["count"], job["own"], job["way"], job["at_once"], Turn(warm_up=1))
+    elif job["side"] == "evaluation":
+        machine.prepare(os.environ)
+        from experiments.speed import evaluated
+
+        say({**evaluated.measure(job["model"], job["count"], job["chunk"]), "memory": peak()})
+    else:
+        training(job)
+
+
+def training(job: dict[str, Any]) -> None:
+    """Run a contender of the training step, or state a cost, a curve or whether both sides are the same."""
     shape = Shape(**job["shape"])
     if job["side"] == "torch":
         from experiments.speed import theirs
