@@ -23,7 +23,6 @@ from functools import partial
 import jax
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -72,7 +71,7 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(memformers=(4,), transformers=(), prompts=("same",), ways=("queued",), rounds=2, seconds=0.0),
+    "smoke": Config(memformers=(2,), transformers=(), prompts=("same",), ways=("queued",), rounds=2, seconds=0.0),
     "quick": Config(),
 }
 
@@ -114,11 +113,11 @@ def both(config: Config, job: Job, serial: str, run: Run) -> Results:
     at_once = at_once_for(together, axes, model.budget, devices)
     sides = [job | {"way": serial, "at_once": 0}, job | {"way": "one program", "at_once": at_once}]
     clock = in_turns(f"{job['count']} models", sides, config.rounds, config.seconds, run)
-    planned = [memory(training(model, job["own"]), axes_of(1), 1), memory(together, axes, at_once, devices)]
+    alone = training(model, job["own"], devices if serial == "shared" else 1)
     return {
         "seconds": clock.seconds,
         "resident": clock.memory,
-        "planned": np.array(planned),
+        "planned": np.array([memory(alone, axes_of(1), 1), memory(together, axes, at_once, devices)]),
         "at_once": np.array(at_once),
     }
 
@@ -183,30 +182,22 @@ def table(results: Results) -> Table:
 
 
 def plot(results: Results) -> Figure:
-    """Milliseconds a model, and memory, by the number of models; a column a model."""
+    """Milliseconds a model, and planned memory, by the number of models; a column a model."""
     names = list(dict.fromkeys(name for name, _ in measured(results)))
     figure, panels = plt.subplots(2, len(names), figsize=(3.7 * len(names), 5.2), squeeze=False, sharex="col")
-    for (above, below), name in zip(panels.T, names, strict=True):
-        for prompts in (prompts for model, prompts in measured(results) if model == name):
-            key, line = f"{name}/{prompts}", "-" if prompts == "same" else "--"
-            counts, seconds = results[f"{key}/counts"], results[f"{key}/seconds"]
-            for side, (title, colour) in enumerate(zip(SIDES, (COLOURS["classical"], COLOURS["transformer"]), strict=True)):
-                each = 1000.0 * seconds[..., side] / counts[:, None]
-                middle = np.median(each, axis=1)
-                spread = np.abs(np.stack([each.min(axis=1), each.max(axis=1)]) - middle)
-                label = f"{title}, {prompts} prompts"
-                above.errorbar(counts, middle, spread, color=colour, linestyle=line, marker="o", markersize=3, label=label)
-                draw_memory(below, counts, results[f"{key}/planned"][:, side], colour, line)
-        below.axhline(results[f"{key}/budget"] / 2**20, color=COLOURS["accent"], linewidth=1.0)
-        below.annotate(
-            "budget", (1.0, results[f"{key}/budget"] / 2**20), xytext=(2, 3), textcoords="offset points", fontsize=7.5
-        )
+    for name, prompts in measured(results):
+        above, below = panels[:, names.index(name)]
+        key, line = f"{name}/{prompts}", "-" if prompts == "same" else "--"
+        counts, seconds, budget = (results[f"{key}/{part}"] for part in ("counts", "seconds", "budget"))
+        for side, colour in enumerate((COLOURS["classical"], COLOURS["transformer"])):
+            style = {"color": colour, "linestyle": line, "marker": "o", "markersize": 3}
+            each = 1000.0 * seconds[..., side] / counts[:, None]
+            middle = np.median(each, axis=1)
+            spread = np.abs(np.stack([each.min(axis=1), each.max(axis=1)]) - middle)
+            above.errorbar(counts, middle, spread, label=f"{SIDES[side]}, {prompts} prompts", **style)
+            below.plot(counts, results[f"{key}/planned"][:, side] / 2**20, **style)
+        below.axhline(budget / 2**20, color=COLOURS["accent"], linewidth=1.0)
         above.set(title=name.capitalize(), ylabel="ms a model", xscale="log", yscale="log")
-        below.set(xlabel="models", ylabel="planned MiB a device", yscale="log")
+        below.set(xlabel=f"models (line: budget of {budget >> 20} MiB)", ylabel="planned MiB a device", yscale="log")
     panels[0, 0].legend(fontsize=7)
     return figure
-
-
-def draw_memory(axes: Axes, counts: np.ndarray, planned: np.ndarray, colour: str, line: str) -> None:
-    """Planned memory of one side; that of one model after another is the same for any number."""
-    axes.plot(counts, planned / 2**20, color=colour, linestyle=line, marker="o", markersize=3)

@@ -39,6 +39,8 @@ def at_once_for(run: Callable[[Point], PyTree], axes: Axes, budget: int, devices
     def proposed(size: int, needed: int) -> int:
         return max(1, min(share, 1 + (budget - least) * (size - 1) // max(needed - least, 1)))
 
+    if share == 1:
+        return 1
     size = min(4, share)
     size = proposed(size, memory(run, axes, size, devices))
     while size > 1 and (needed := memory(run, axes, size, devices)) > budget:
