@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from rich.table import Table
 
 from experiments.claims import Claim, claim
@@ -125,5 +126,8 @@ def plot(results: Results) -> Figure:
     right.set(xlabel="tasks", ylabel="seconds", xscale="log", yscale="log", title="Time, without compiling")
     low, high = left.get_ylim()
     left.set_ylim(low / 2.0, high * 2.0)
+    left.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_formatter("{x:g}")
     right.legend(fontsize=8)
     return figure

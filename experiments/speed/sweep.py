@@ -24,6 +24,7 @@ import jax
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from rich.table import Table
 
 from experiments.claims import Claim, claim
@@ -33,9 +34,10 @@ from experiments.parts import kept
 from experiments.speed.processes import Job, in_turns
 from experiments.speed.swept import MODELS, PROMPTS, axes_of, training
 from jaxl2o.checks import require
+from jaxl2o.evaluation.grid import group_size
 from jaxl2o.evaluation.memory import at_once_for, memory
 
-COST = {"smoke": "10 s", "quick": "13 min"}
+COST = {"smoke": "10 s", "quick": "15 min"}
 WAYS = ("waiting", "shared", "queued")
 PROMPTS_OF = {"same": False, "own": True}  # prompts -> whether each model draws its own
 CLAIMED = {  # what was measured -> its claim
@@ -82,12 +84,12 @@ def run(config: Config, run: Run) -> Results:
     for name, counts in config.counts.items():
         for prompts in config.prompts if counts else ():
             key, job = f"{name}/{prompts}", {"side": "sweep", "model": name, "own": PROMPTS_OF[prompts]}
-            chosen = kept(run, f"ways {name} {prompts}", partial(ways, config, job, run))
-            serial = config.ways[np.argmin(np.median(chosen["seconds"], axis=0))]
-            found = [
-                kept(run, f"{name} {prompts} {count}", partial(both, config, job | {"count": count}, serial, run))
-                for count in counts
-            ]
+            chosen = kept(run, f"ways {name} {prompts}", partial(ways, config, job, max(counts), run))
+            serial, at_once = config.ways[np.argmin(np.median(chosen["seconds"], axis=0))], int(chosen["at_once"])
+            found = []
+            for count in counts:
+                own = job | {"count": count}
+                found.append(kept(run, f"{name} {prompts} {count}", partial(both, config, own, serial, at_once, run)))
             results |= {f"{key}/{part}": np.stack([one[part] for one in found]) for part in found[0]}
             results |= {
                 f"{key}/counts": np.array(counts),
@@ -98,27 +100,29 @@ def run(config: Config, run: Run) -> Results:
     return results
 
 
-def ways(config: Config, job: Job, run: Run) -> Results:
-    """The seconds of 16 models, one after another, by round and way."""
-    if len(config.ways) == 1:
-        return {"seconds": np.zeros((1, 1))}
-    jobs = [job | {"count": 16, "way": way, "at_once": 0} for way in config.ways]
-    return {"seconds": in_turns(f"{job['model']}, one after another", jobs, config.rounds, config.seconds, run).seconds}
+def ways(config: Config, job: Job, most: int, run: Run) -> Results:
+    """How to train: the seconds of 16 models one after another, by round and way, and how many at once fit into the budget."""
+    model = MODELS[job["model"]]()
+    at_once = at_once_for(training(model, job["own"]), axes_of(most), model.budget, jax.local_device_count())
+    seconds = np.zeros((1, 1))
+    if len(config.ways) > 1:
+        jobs = [job | {"count": 16, "way": way, "at_once": 0} for way in config.ways]
+        seconds = in_turns(f"{job['model']}, one after another", jobs, config.rounds, config.seconds, run).seconds
+    return {"seconds": seconds, "at_once": np.array(at_once)}
 
 
-def both(config: Config, job: Job, serial: str, run: Run) -> Results:
+def both(config: Config, job: Job, serial: str, at_once: int, run: Run) -> Results:
     """Of both sides: seconds by round, bytes that the compiler plans for a device, and the most that the process held."""
-    model, devices = MODELS[job["model"]](), jax.local_device_count()
-    together, axes = training(model, job["own"]), axes_of(job["count"])
-    at_once = at_once_for(together, axes, model.budget, devices)
+    model, devices, axes = MODELS[job["model"]](), jax.local_device_count(), axes_of(job["count"])
     sides = [job | {"way": serial, "at_once": 0}, job | {"way": "one program", "at_once": at_once}]
     clock = in_turns(f"{job['count']} models", sides, config.rounds, config.seconds, run)
     alone = training(model, job["own"], devices if serial == "shared" else 1)
+    planned = memory(alone, axes_of(1), 1), memory(training(model, job["own"]), axes, at_once, devices)
     return {
         "seconds": clock.seconds,
         "resident": clock.memory,
-        "planned": np.array([memory(alone, axes_of(1), 1), memory(together, axes, at_once, devices)]),
-        "at_once": np.array(at_once),
+        "planned": np.array(planned),
+        "at_once": np.array(group_size(job["count"], at_once, devices) // devices),
     }
 
 
@@ -199,5 +203,11 @@ def plot(results: Results) -> Figure:
         below.axhline(budget / 2**20, color=COLOURS["accent"], linewidth=1.0)
         above.set(title=name.capitalize(), ylabel="ms a model", xscale="log", yscale="log")
         below.set(xlabel=f"models (line: budget of {budget >> 20} MiB)", ylabel="planned MiB a device", yscale="log")
+        below.set_xticks(counts, [f"{count}" for count in counts])
+        below.set_xticks([], minor=True)
+        for axes in (above, below):
+            axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}")
     panels[0, 0].legend(fontsize=7)
     return figure
