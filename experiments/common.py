@@ -51,6 +51,8 @@ EXPERIMENTS = (
     "speed.training",
     "speed.steps",
     "speed.devices",
+    "speed.sweep",
+    "speed.evaluation",
     "accelerator",
     "pod",
 )

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from experiments import machine
 from experiments.speed.shapes import Shape
@@ -41,8 +42,24 @@ class Turn:
 
 
 def main() -> None:
-    """Do the job of the first line: run a contender, or state a cost, a curve or whether both sides are the same."""
+    """Do the job of the first line."""
     job = json.loads(sys.stdin.readline())
+    if job["side"] == "sweep":
+        machine.prepare(os.environ)
+        from experiments.speed import swept
+
+        swept.run(job["model"], job["count"], job["own"], job["way"], job["at_once"], Turn(warm_up=1, itself={}))
+    elif job["side"] == "evaluation":
+        machine.prepare(os.environ)
+        from experiments.speed import evaluated
+
+        say({**evaluated.measure(job["model"], job["count"], job["chunk"]), "memory": machine.peak_resident()})
+    else:
+        training(job)
+
+
+def training(job: dict[str, Any]) -> None:
+    """Run a contender of the training step, or state a cost, a curve or whether both sides are the same."""
     shape = Shape(**job["shape"])
     if job["side"] == "torch":
         from experiments.speed import theirs

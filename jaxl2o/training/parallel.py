@@ -229,3 +229,19 @@ def _pairs(devices: int) -> list[list[list[int]]]:
     """For every binary digit of a device's number, the lowest first, the pairs of devices that differ in it alone."""
     distances = [2**digit for digit in range(devices.bit_length() - 1)]
     return [[[i, i + distance] for i in range(devices) if not i & distance] for distance in distances]
+
+
+def on_shares(function: Callable[[Shared], Mean], devices: int) -> Callable[[Shared], Mean]:
+    """arrays -> function(arrays), computed in shares: each device has its part of the first axis, and results are joined.
+
+    The function treats the entries along the first axis of its arrays one by one, as a `vmap` does, and so must give what the
+    whole gives; the first axis must divide by the devices. Raises `ValueError` if one process has not so many.
+    """
+    mesh = mesh_of(devices)
+    checks.require(
+        devices == 1 or jax.process_count() == 1,
+        f"devices is {devices}, and there are {jax.process_count()} processes; run this in one, or on one device of each.",
+    )
+    if devices == 1:
+        return function
+    return jax.shard_map(function, mesh=mesh, in_specs=jax.P(AXIS), out_specs=jax.P(AXIS), check_vma=False)
