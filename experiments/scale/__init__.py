@@ -36,7 +36,7 @@ class Config:
     leg_steps: int = 100  # of training in each of them
     chunk: int = 20  # steps in one call of the compiled program
     kills: int = 20
-    killed_steps: int = 4000  # of the training that is killed
+    killed_steps: int = 8000  # of the training that is killed
     window: float = 1.0  # seconds after a process begins to train, in which it is killed
     saves: int = 12  # that are timed, of each kind
 
