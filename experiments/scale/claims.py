@@ -31,8 +31,8 @@ def claims(results: Results) -> list[Claim]:
         found.append(of_devices(results))
     if "kills/same" in results:
         found += of_kills(results)
-    if "processes/curves" in results:
-        found.append(of_processes(results))
+    if any(key.startswith("processes/") for key in results):
+        found += of_processes(results)
     return found
 
 
@@ -63,8 +63,29 @@ def of_kills(results: Results) -> list[Claim]:
     ]
 
 
-def of_processes(results: Results) -> Claim:
-    """The first curve is one process's, the second that of two."""
-    one, two = results["processes/curves"]
-    text = "losses of two processes over loopback beside one: largest relative difference"
-    return claim("scale/two-process-gap", text, gap(two, one), "<=", 1e-4, n=len(one), seeds=(SEED, SEED + 1))
+def process_gaps(results: Results, layout: str) -> dict[str, float]:
+    """By model, the gap of what each of two processes had from what one had, in a layout."""
+    models = [key.split("/")[1] for key in results if key.endswith(f"/{layout}/one")]
+    keys = {model: f"processes/{model}/{layout}" for model in models}
+    return {model: gap(results[f"{key}/two"], results[f"{key}/one"]) for model, key in keys.items()}
+
+
+def of_processes(results: Results) -> list[Claim]:
+    """Two processes beside one: with groups of tasks, parameters whole or cut; and each taking its share at once."""
+    kinds = {
+        "scale/two-process-gap": (("groups", "groups, cut"), "in groups of tasks, parameters whole and cut"),
+        "scale/two-process-gap-shares": (("shares",), "each with its share of the tasks at once"),
+    }
+    steps = sum(len(values) for key, values in results.items() if key.endswith("/groups/one"))
+    return [
+        claim(
+            id,
+            f"losses of two processes over loopback beside one, {words}: largest relative difference",
+            max(found for layout in layouts for found in process_gaps(results, layout).values()),
+            "<=",
+            1e-4,
+            n=steps * len(layouts),
+            seeds=(SEED, SEED + 1),
+        )
+        for id, (layouts, words) in kinds.items()
+    ]

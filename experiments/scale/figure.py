@@ -8,14 +8,16 @@ from rich.table import Table
 
 from experiments.common import Results
 from experiments.figures import COLOURS, panels_of
-from experiments.scale.claims import gaps, survived
+from experiments.scale.claims import gaps, process_gaps, survived
+from experiments.scale.models import LAYOUTS
 
 NAMES = {"transformer": ("Small TF, 4 layers", COLOURS["transformer"]), "lista-vm": ("LISTA-VM, 12 layers", COLOURS["solver"])}
 
 
 def plot(results: Results) -> Figure:
-    """Curves that move between devices; the lives of a training that is killed; seconds of chunks by their save."""
-    return panels_of(results, {"elastic": moved, "kills": lives, "stalls": chunks}, columns=3, width=11.5, height=3.3)
+    """Curves that move between devices; the lives of a training that is killed; chunks by their save; two processes."""
+    draws = {"elastic": moved, "kills": lives, "stalls": chunks, "processes": shared}
+    return panels_of(results, draws, columns=2, width=10.0, height=3.3)
 
 
 def moved(axes: Axes, results: Results) -> None:
@@ -87,6 +89,23 @@ def chunks(axes: Axes, results: Results) -> None:
     axes.set_ylabel("seconds")
 
 
+def shared(axes: Axes, results: Results) -> None:
+    """Every model's curve in one process, and upon it that of two, in groups; means over a few steps each."""
+    for model, found in process_gaps(results, "groups").items():
+        name, colour = NAMES[model]
+        one, two = results[f"processes/{model}/groups/one"], results[f"processes/{model}/groups/two"][0]
+        mean = max(1, len(one) // 60)
+        steps = mean * np.arange(1, len(one) // mean + 1)
+        axes.plot(steps, means(one, mean), color=colour, linewidth=4.0, alpha=0.3)
+        axes.plot(steps, means(two, mean), color=colour, linewidth=1.0, label=f"{name}: largest gap {found:.1g}")
+    axes.set_title("Two processes over loopback (pale: one)")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.25 * (high - low))
+    axes.legend(loc="upper right")
+
+
 def table(results: Results) -> Table:
     """Gaps, kills and stalls in words."""
     shown = Table("what", "measured")
@@ -107,4 +126,7 @@ def table(results: Results) -> Table:
                 f"a save {words} of {results['stalls/bytes'] / 1e6:.0f} MB stalls a chunk of {plain:.2f} s", f"{stall:.3f} s"
             )
         shown.add_row("until the one in the background returns", f"{np.median(results['stalls/calls']):.3f} s")
+    for layout in LAYOUTS:
+        for model, found in process_gaps(results, layout).items():
+            shown.add_row(f"{NAMES[model][0]}, two processes beside one, {layout}", f"gap {found:.2g}")
     return shown

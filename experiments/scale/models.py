@@ -1,5 +1,7 @@
 """What is trained: a Transformer and LISTA-VM on sparse recovery, and a layer so wide that its state has 100 MB."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -18,6 +20,8 @@ from jaxl2o.types import Instance, Key, Params, Prompt, Solver, Task
 SEED = 0
 D, N, SPARSITY = 20, 10, 3
 BATCH, GROUP = 64, 8  # tasks of a step, and of a group
+# what a layout changes of a recipe whose tasks are taken in groups
+LAYOUTS: dict[str, dict[str, Any]] = {"groups": {}, "groups, cut": {"sharding": "fsdp"}, "shares": {"at_once": 0}}
 WIDE = (2048, 4096)  # 8.4 million numbers, three times with Adam's moments: 100 MB
 
 

@@ -9,58 +9,35 @@ import os
 import socket
 import subprocess
 import sys
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from experiments.common import Results, Run
 from experiments.parts import kept
-from experiments.scale.processes_worker import LAYOUTS as LAYOUTS
-from experiments.scale.processes_worker import TRAININGS as TRAININGS
+from experiments.scale.models import LAYOUTS
+
+if TYPE_CHECKING:
+    from experiments.scale import Config
 
 
-class Sizes(Protocol):
-    """What a config says of this part."""
-
-    @property
-    def process_steps(self) -> int:
-        """Of each training."""
-        ...
-
-    @property
-    def process_trainings(self) -> tuple[str, ...]:
-        """Some of `TRAININGS`."""
-        ...
-
-    @property
-    def process_layouts(self) -> tuple[str, ...]:
-        """Some of `LAYOUTS`; "groups" is what is claimed."""
-        ...
-
-
-def processes(config: Sizes, run: Run) -> Results:
-    """processes/TRAINING/LAYOUT/one (steps,) and .../two (2, steps): losses, as one process and as each of two had them."""
+def processes(config: "Config", run: Run) -> Results:
+    """processes/MODEL/LAYOUT/one (steps,) and .../two (2, steps): losses, as one process and as each of two had them."""
 
     def compute() -> Results:
         [one], two = curves(config, 1), curves(config, 2)
         return {
-            f"processes/{name}/{how}/{who}": np.array(losses, dtype=np.float32)
-            for name in config.process_trainings
-            for how in config.process_layouts
-            for who, losses in (("one", one[name][how]), ("two", [answer[name][how] for answer in two]))
+            f"processes/{name}/{layout}/{who}": np.array(losses, dtype=np.float32)
+            for name in config.models
+            for layout in LAYOUTS
+            for who, losses in (("one", one[name][layout]), ("two", [answer[name][layout] for answer in two]))
         }
 
-    return kept(run, f"{config.process_steps} steps in one process and in two", compute)
+    return kept(run, "one process and two", compute)
 
 
-def gap(results: Results, how: str = "groups") -> float:
-    """The largest |a/b - 1| between the losses of two processes and of one, over all trainings in a layout."""
-    pairs = [(results[f"{key[:-3]}two"], results[key]) for key in results if key.endswith(f"/{how}/one")]
-    return max(float(np.max(np.abs(two.astype(float) / one.astype(float) - 1))) for two, one in pairs)
-
-
-def curves(config: Sizes, count: int) -> list[Any]:
+def curves(config: "Config", count: int) -> list[Any]:
     """What each of so many processes with two CPU devices in all answers; they are ended together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -75,8 +52,7 @@ def curves(config: Sizes, count: int) -> list[Any]:
         "coordinator": coordinator,
         "processes": count,
         "steps": config.process_steps,
-        "trainings": config.process_trainings,
-        "layouts": config.process_layouts,
+        "models": config.models,
     }
     command = [sys.executable, "-m", "experiments.scale.processes_worker"]
     workers = [
