@@ -144,7 +144,7 @@ def made_up(tmp_path, monkeypatch):
     monkeypatch.setattr(common, "load", lambda name: module)
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
     with (tmp_path / "said").open("w") as said:
-        common.execute("made_up", "quick", Config(), tmp_path / "runs", False, True, Console(file=said))
+        common.execute("made_up", "quick", Config(), tmp_path / "runs", False, True, Console(file=said), common.Layout())
     return tmp_path / "results" / "made_up" / "quick"
 
 

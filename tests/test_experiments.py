@@ -365,6 +365,8 @@ INTERRUPTIONS = {
 def test_an_interrupted_run_resumes(tiny, call, tmp_path, interruption):
     """A status of its own; then the same command goes on from the last checkpoint, to the numbers of a run never stopped."""
     tiny.trains = True
+    # a shell that starts a command in the background has it ignore SIGINT
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt(chunk):
         if chunk.state.step == 4:
