@@ -1,14 +1,19 @@
-# Two commands do everything on a machine that has Python >= 3.11, make and pip.
+# These commands do everything on a machine that has Python >= 3.11, make and pip.
 #   make demo   install into .venv and run the main job: real pictures from half as many measurements as pixels
 #   make test   install into .venv and run the test suite
+#   make accelerator   install into .venv and measure the device that is there, in at most eight minutes; where a Python has
+#                      JAX for the device already, and all else: make accelerator DEVICE_PYTHON=python3
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint accelerator clean
 
 demo: .venv/experiments.stamp
 	$(BIN)/python -m experiments compressed_sensing --preset quick
+
+accelerator: $(if $(DEVICE_PYTHON),,.venv/experiments.stamp)
+	PYTHONPATH=. $(or $(DEVICE_PYTHON),$(BIN)/python) -m experiments accelerator --preset quick --keep
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

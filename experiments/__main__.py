@@ -1,4 +1,8 @@
-"""`python -m experiments list` and `python -m experiments NAME [--preset smoke|quick] [--fresh] [--keep] [overrides]`."""
+"""`python -m experiments list` and `python -m experiments NAME [--preset smoke|quick] [--fresh] [--keep] [overrides]`.
+
+With `--coordinator HOST:PORT --processes N --process I`, or where the cluster says these, it is one of several processes, whose
+devices are one mesh: all see one root, and the first one speaks and writes.
+"""
 
 import argparse
 import dataclasses
@@ -7,6 +11,7 @@ import errno
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 from experiments import machine
 
@@ -19,7 +24,12 @@ from rich.table import Table
 
 from experiments import common
 from jaxl2o.checks import InputError
+from jaxl2o.training.hosts import is_first_process, start_processes
 from jaxl2o.training.loop import DivergedError
+from jaxl2o.training.parallel import Sharding
+from jaxl2o.training.preemption import Preempted
+
+LAYOUT = {"devices": {"type": int}, "sharding": {"choices": get_args(Sharding)}, "at_once": {"type": int}}
 
 
 def nearest(kind: str, given: str, known: tuple[str, ...]) -> str:
@@ -41,12 +51,23 @@ def list_experiments(console: Console) -> None:
     console.print(table)
 
 
+def layout_of(words: list[str], own: set[str]) -> tuple[common.Layout, list[str]]:
+    """How the trainings are laid out by these words, and the other words; a name of the experiment's own is left to it."""
+    parser = argparse.ArgumentParser(prog="python -m experiments", add_help=False, allow_abbrev=False)
+    for name in LAYOUT.keys() - own:
+        parser.add_argument(f"--{name}".replace("_", "-"), **LAYOUT[name])
+    known, rest = parser.parse_known_args(words)
+    return common.Layout(**vars(known)), rest
+
+
 def main(arguments: list[str], console: Console) -> None:
     """Parse the command and run it; raises `InputError` for what is unknown."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments",
         description="Run an experiment, or list them all.",
-        epilog="`python -m experiments NAME --help` shows the values of its presets, each of which is a flag.",
+        epilog="`python -m experiments NAME --help` shows the values of its presets, each of which is a flag. --devices N, "
+        "--sharding replicated|fsdp and --at-once N (tasks of a device at one time) lay out the trainings of any experiment "
+        "that has no value of that name itself.",
         add_help=False,
         allow_abbrev=False,
     )
@@ -55,6 +76,9 @@ def main(arguments: list[str], console: Console) -> None:
     parser.add_argument("--fresh", action="store_true", help="start over, even if the run is finished")
     parser.add_argument("--keep", action="store_true", help="copy the finished results to experiments/results")
     parser.add_argument("--root", type=Path, default=Path("runs"), help="where runs live (default: runs)")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="the first of several processes")
+    parser.add_argument("--processes", type=int, help="how many there are; 1: one, whatever the cluster says")
+    parser.add_argument("--process", type=int, help="which of them this is, from 0")
     known, rest = parser.parse_known_args(arguments)
     if known.name is None:
         parser.print_help()
@@ -63,7 +87,10 @@ def main(arguments: list[str], console: Console) -> None:
     if name == "list":
         list_experiments(console)
         return
+    start_processes(known.coordinator, known.processes, known.process)
+    console.quiet = not is_first_process()
     module = common.load(name)
+    layout, rest = layout_of(rest, {field.name for field in dataclasses.fields(module.Config)})
     preset = nearest("preset", known.preset, tuple(module.PRESETS))
     fields = tuple(
         f"--{form}{field.name}".replace("_", "-")
@@ -73,7 +100,7 @@ def main(arguments: list[str], console: Console) -> None:
     for flag in (word.split("=")[0].replace("_", "-") for word in rest if word.startswith("--") and word != "--help"):
         nearest("field", flag, fields)
     config = tyro.cli(module.Config, default=module.PRESETS[preset], args=rest, prog=f"python -m experiments {name}")
-    common.execute(name, preset, config, known.root, known.fresh, known.keep, console)
+    common.execute(name, preset, config, known.root, known.fresh, known.keep, console, layout)
 
 
 def entry() -> int:
@@ -93,6 +120,9 @@ def entry() -> int:
             file=sys.stderr,
         )
         return 1
+    except Preempted as error:
+        print(f"{error} The same command continues.", file=sys.stderr)
+        return os.EX_TEMPFAIL  # 75: "try again later", which schedulers may be told to start anew
     except KeyboardInterrupt:
         print("interrupted; the same command resumes from the last checkpoint.", file=sys.stderr)
         return 130

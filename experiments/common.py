@@ -2,7 +2,7 @@
 
 A run's folder is runs/NAME/PRESET (PRESET-<8 hex> with overrides): config.json, the folders of its trainings and summary.json,
 what they cost, results.npz, figure.png and .pdf, claims.json. Every file is written under a temporary name and renamed: a kill
-leaves it whole or absent.
+leaves it whole or absent. Of several processes the first one writes, and all of them see the folder.
 """
 
 import hashlib
@@ -32,7 +32,9 @@ import jaxl2o
 from experiments.claims import Claim, table_of
 from jaxl2o.checks import InputError, require
 from jaxl2o.training.accounting import summarise
-from jaxl2o.training.loop import Chunk
+from jaxl2o.training.hosts import is_first_process, told
+from jaxl2o.training.loop import Chunk, Recipe
+from jaxl2o.training.parallel import Sharding
 
 EXPERIMENTS = (
     "exactness",
@@ -46,18 +48,38 @@ EXPERIMENTS = (
     "newton",
     "mixture",
     "mixture.trained",
+    "scale",
     "speed.training",
+    "speed.steps",
+    "speed.devices",
+    "speed.sweep",
+    "speed.evaluation",
+    "accelerator",
+    "pod",
 )
 RESULTS = Path(__file__).parent / "results"
 STYLE = Path(__file__).parent / "style.mplstyle"
 Results = dict[str, np.ndarray]
 
 
+class Layout(NamedTuple):
+    """How trainings lie on the devices, as in `Recipe`; None leaves a value to the experiment."""
+
+    devices: int | None = None
+    sharding: Sharding | None = None
+    at_once: int | None = None
+
+    def of(self, recipe: Recipe) -> Recipe:
+        """The recipe, laid out like this."""
+        return recipe._replace(**{name: value for name, value in self._asdict().items() if value is not None})
+
+
 class Run(NamedTuple):
-    """Where a run lives and where it speaks."""
+    """Where a run lives, where it speaks, and how its trainings lie on the devices."""
 
     folder: Path
     console: Console
+    layout: Layout = Layout()
 
     @contextmanager
     def bar(self, title: str, n_steps: int, batch_size: int) -> Iterator[Callable[[Chunk], None]]:
@@ -93,7 +115,12 @@ def load(name: str) -> ModuleType:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it: `path` is never half-written."""
+    """Let `write` fill a temporary file beside `path`, then rename it: `path` is never half-written.
+
+    Of several processes the first one alone does so.
+    """
+    if not is_first_process():
+        return
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         write(temporary)
@@ -149,20 +176,26 @@ def folder_of(root: Path, name: str, preset: str, config: Any, default: Any) -> 
     return root / name / f"{preset}-{digest}"
 
 
-def execute(name: str, preset: str, config: Any, root: Path, fresh: bool, keep: bool, console: Console) -> list[Claim]:
+def execute(
+    name: str, preset: str, config: Any, root: Path, fresh: bool, keep: bool, console: Console, layout: Layout
+) -> list[Claim]:
     """Run an experiment in its folder, or read it if it is finished; resumes what was interrupted.
+
+    Of several processes all run it, and the first one concludes; the others have no claims.
 
     Raises `InputError` if the folder holds a run of another config, unless `fresh` starts it over.
     """
     module = load(name)
     folder = folder_of(root, name, preset, config, module.PRESETS[preset])
-    if fresh and folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    resolved = json.loads(json.dumps(asdict(config)))
-    claim_folder(folder, resolved)
 
-    if (folder / "claims.json").exists() and (folder / "results.npz").exists():
+    def finished() -> bool:
+        if fresh and folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        claim_folder(folder, json.loads(json.dumps(asdict(config))))
+        return (folder / "claims.json").exists() and (folder / "results.npz").exists()
+
+    if told(finished):
         console.print(f"{folder} is finished; --fresh runs it again.")
     else:
         console.print(f"{name}, preset {preset}, in {folder}")
@@ -171,15 +204,18 @@ def execute(name: str, preset: str, config: Any, root: Path, fresh: bool, keep: 
             jax.config.update("jax_disable_most_optimizations", True)
         # an accelerator's default products are coarser than float32, and claims are about float32
         with jax.default_matmul_precision("highest"):
-            results = module.run(config, Run(folder, console))
-            write_atomically(folder / "results.npz", lambda path: np.savez_compressed(path, **results))
+            results = module.run(config, Run(folder, console, layout))
+            write_atomically(folder / "results.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **results))
             summary = summarise(folder)
         if summary["trainings"]:
             write_json(folder / "summary.json", summary)
-    claims = conclude(module, folder, console)
+    if not is_first_process():
+        return []
+    results = results_of(folder)
+    claims = conclude(module, results, folder, console)
     console.print(table_of(claims))
     if keep:
-        keep_results(folder, RESULTS / name / folder.name)
+        keep_results(folder, RESULTS / name / kept_name(module, folder.name, results))
     return claims
 
 
@@ -196,11 +232,15 @@ def claim_folder(folder: Path, resolved: dict[str, Any]) -> None:
         write_json(path, {"config": resolved, "environment": environment()})
 
 
-def conclude(module: ModuleType, folder: Path, console: Console) -> list[Claim]:
-    """Redraw the figure, print the experiment's own table if it has one, and restate the claims; from results.npz alone."""
+def results_of(folder: Path) -> Results:
+    """The arrays of a finished run; `InputError` if they are damaged."""
     path = folder / "results.npz"
     with readable(path), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        results: Results = dict(file)
+        return dict(file)
+
+
+def conclude(module: ModuleType, results: Results, folder: Path, console: Console) -> list[Claim]:
+    """Redraw the figure, print the experiment's own table if it has one, and restate the claims; from results.npz alone."""
     with plt.style.context(STYLE):
         figure = module.plot(results)
         try:
@@ -216,6 +256,11 @@ def conclude(module: ModuleType, folder: Path, console: Console) -> list[Claim]:
     claims: list[Claim] = module.claims(results)
     write_json(folder / "claims.json", [{**found._asdict(), "holds": found.holds} for found in claims])
     return claims
+
+
+def kept_name(module: ModuleType, name: str, results: Results) -> str:
+    """The name of a run's kept folder: that of its own, or what the experiment's `kept_as` makes of it, such as a device's."""
+    return module.kept_as(name, results) if hasattr(module, "kept_as") else name
 
 
 def keep_results(folder: Path, target: Path) -> None:

@@ -1,4 +1,7 @@
-"""A training of an experiment: in a folder of its own, with a progress bar, resumed where it was interrupted."""
+"""A training of an experiment: in a folder of its own, with a progress bar, resumed where it was interrupted.
+
+It is laid out over the devices as the run says.
+"""
 
 from experiments.common import Run
 from experiments.parts import place_of
@@ -9,6 +12,7 @@ from jaxl2o.types import Key, Params
 
 def fit(run: Run, title: str, recipe: Recipe, params: Params, n_steps: int, key: Key) -> Params:
     """The parameters after `n_steps` from these ones; the key draws the tasks."""
+    recipe = run.layout.of(recipe)
     with run.bar(title, n_steps, recipe.batch_size) as report:
         state = start(recipe, params, key)
         identity = {"title": title, "n_steps": n_steps}

@@ -11,6 +11,8 @@ batch of solves took forty to two hundred times as long. It gets one thread.
 """
 
 import os
+import resource
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -18,6 +20,7 @@ DEVICES = "JAX_NUM_CPU_DEVICES"
 THREADS = "NPROC"  # of XLA's pool on a CPU
 SOLVING = "OPENBLAS_NUM_THREADS"  # of each linear solve on a CPU
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of Linux: microseconds of all cores in a period of so many, or max
+STATUS = Path("/proc/self/status")  # of Linux: VmHWM is the most memory that this program held, in KiB
 FORCED = "--xla_force_host_platform_device_count"
 
 
@@ -36,6 +39,23 @@ def prepare(environment: MutableMapping[str, str]) -> None:
     """
     environment.setdefault(SOLVING, "1")
     if DEVICES not in environment and FORCED not in environment.get("XLA_FLAGS", ""):
-        devices = max(count for count in (1, 2, 4, 8) if count <= cores())
-        environment[DEVICES] = str(devices)
-        environment.setdefault(THREADS, str(max(2 * devices, cores())))
+        own = devices(max(count for count in (1, 2, 4, 8) if count <= cores()))
+        environment.update({**own, THREADS: environment.get(THREADS, own[THREADS])})
+
+
+def devices(count: int) -> dict[str, str]:
+    """The setting of so many CPU devices: two threads each, but not fewer than there are cores."""
+    return {DEVICES: str(count), THREADS: str(max(2 * count, cores()))}
+
+
+def peak_resident() -> int:
+    """The most bytes of memory that this process held, without what its parent held.
+
+    Elsewhere than on Linux `getrusage` says it; on Linux that number starts at the peak of whoever started the process.
+    """
+    if STATUS.exists():
+        for name, _, value in (line.partition(":") for line in STATUS.read_text().splitlines()):
+            if name == "VmHWM":
+                return 1024 * int(value.split()[0])
+    # macOS counts in bytes, others in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -12,7 +12,7 @@ from jaxl2o.models.encoding import interleaved, stacked
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.models.presets import linear_attention, small_tf
 from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
-from jaxl2o.training import losses, metrics
+from jaxl2o.training import accounting, losses, metrics
 from jaxl2o.training.accounting import matrix_flops, matrix_peak, model_flops, peak_memory, steps_in_the_time_of, summarise
 from jaxl2o.training.loop import Recipe, start
 from jaxl2o.training.run import train_in
@@ -125,3 +125,11 @@ def test_the_peak_and_the_memory_are_positive():
     """A machine of any kind does more than a million products a second and uses more than a megabyte."""
     assert matrix_peak(2) > 1e6
     assert peak_memory() > 2**20
+
+
+def test_the_memory_of_a_process_is_its_own(monkeypatch, tmp_path):
+    """On a CPU it is VmHWM, in KiB, where Linux says it; a process inherits the other count from whoever started it."""
+    monkeypatch.setattr(accounting, "STATUS", tmp_path / "status")
+    assert peak_memory() > 2**20
+    (tmp_path / "status").write_text("Name:\tpython\nVmPeak:\t  900 kB\nVmHWM:\t  123 kB\nVmRSS:\t  45 kB\n")
+    assert peak_memory() == 123 * 1024

@@ -21,6 +21,7 @@ from experiments.intervals import geometric_mean, student
 
 KEYS = [*Claim._fields, "holds"]
 COMMITTED = sorted(str(path.parent.relative_to(RESULTS)) for path in RESULTS.glob("**/claims.json"))
+FAMILIES = {"scale": "speed"}  # claims about scale are measured where clocks are
 NAN, INF = math.nan, math.inf
 
 
@@ -86,7 +87,8 @@ def assert_well_formed(name: str, claims: list[dict]) -> None:
     assert claims
     for claim in claims:
         assert list(claim) == KEYS
-        assert name.replace("_", "-").startswith(claim["id"].partition("/")[0])
+        family = claim["id"].partition("/")[0]
+        assert name.replace("_", "-").startswith(FAMILIES.get(family, family))
         assert re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", claim["id"])
         assert claim["kind"] in get_args(get_type_hints(Claim)["kind"])
         assert claim["relation"] in get_args(get_type_hints(Claim)["relation"])
@@ -142,21 +144,23 @@ def made_up(tmp_path, monkeypatch):
     monkeypatch.setattr(common, "load", lambda name: module)
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
     with (tmp_path / "said").open("w") as said:
-        common.execute("made_up", "quick", Config(), tmp_path / "runs", False, True, Console(file=said))
+        common.execute("made_up", "quick", Config(), tmp_path / "runs", False, True, Console(file=said), common.Layout())
     return tmp_path / "results" / "made_up" / "quick"
 
 
 def assert_kept_well(folder: Path) -> None:
     """A folder of results: well formed, of a preset's own config, small, plain arrays, and its claims follow from them."""
-    name, preset = folder.parent.name, folder.name
+    name = folder.parent.name
     module = common.load(name)
     stored = json.loads((folder / "claims.json").read_text())
     assert_well_formed(name, stored)
-    assert json.loads((folder / "config.json").read_text())["config"] == json.loads(json.dumps(asdict(module.PRESETS[preset])))
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "results.npz").stat().st_size <= 2**20
     with np.load(folder / "results.npz", allow_pickle=False) as file:
         results = dict(file)
+    presets = {common.kept_name(module, preset, results): config for preset, config in module.PRESETS.items()}
+    written = json.loads((folder / "config.json").read_text())["config"]
+    assert written == json.loads(json.dumps(asdict(presets[folder.name])))
     found = [json.loads(json.dumps({**claim._asdict(), "holds": claim.holds})) for claim in module.claims(results)]
     assert [claim["id"] for claim in found] == [claim["id"] for claim in stored]
     for a, b in zip(found, stored, strict=True):

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -287,6 +288,14 @@ def test_results_are_kept(tiny, call, tmp_path, monkeypatch):
     assert all(run[name] == data for name, data in kept.items())
 
 
+def test_an_experiment_may_name_what_is_kept(tiny, call, tmp_path, monkeypatch):
+    """With `kept_as` the folder's name is what it makes of the run's and the results."""
+    monkeypatch.setattr(common, "RESULTS", tmp_path / "kept")
+    tiny.kept_as = lambda name, results: f"{name}-of-{results['values'].size}"
+    assert call("tiny", "--keep")[0] == 0
+    assert [path.name for path in (tmp_path / "kept" / "tiny").iterdir()] == ["quick-of-3"]
+
+
 def test_large_results_are_not_kept(tiny, call, tmp_path, monkeypatch):
     """Results above 1 MiB are refused, and nothing is copied."""
     monkeypatch.setattr(common, "RESULTS", tmp_path / "kept")
@@ -345,18 +354,30 @@ def test_another_fault_of_the_disk_is_told(tiny, call, tmp_path):
     assert_one_sentence(call("tiny"), "Not a directory", str(tmp_path / "runs"))
 
 
-def test_an_interrupted_run_resumes(tiny, call, tmp_path):
-    """Status 130; then the same command goes on from the last checkpoint, to the numbers of a run never interrupted."""
+# what stops a run, its status, and what is said
+INTERRUPTIONS = {
+    signal.SIGINT: (130, r"interrupted; the same command resumes from the last checkpoint\.\n"),
+    signal.SIGTERM: (75, r"SIGTERM stopped the training in .* after step 5, which is saved\. The same command continues\.\n"),
+}
+
+
+@pytest.mark.parametrize("interruption", INTERRUPTIONS)
+def test_an_interrupted_run_resumes(tiny, call, tmp_path, interruption):
+    """A status of its own; then the same command goes on from the last checkpoint, to the numbers of a run never stopped."""
     tiny.trains = True
+    # a shell that starts a command in the background has it ignore SIGINT
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt(chunk):
         if chunk.state.step == 4:
-            raise KeyboardInterrupt
+            signal.raise_signal(interruption)
 
     tiny.fault = interrupt
     status, _, err = call("tiny")
-    assert status == 130
-    assert err == "interrupted; the same command resumes from the last checkpoint.\n"
+    expected, words = INTERRUPTIONS[interruption]
+    assert status == expected
+    assert re.fullmatch(words, err)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     folder = tmp_path / "runs" / "tiny" / "quick"
     assert sorted(os.listdir(folder)) == ["config.json", "training"]
     tiny.fault = lambda chunk: None
@@ -466,5 +487,5 @@ def test_the_smoke_preset_runs(smoke_runs, name):
         assert claim["id"] in out
         assert np.isfinite(claim["measured"])
         assert claim["holds"] or claim["kind"] != "theorem"
-    if not name.startswith("speed."):
+    if not name.startswith(("speed.", "scale")):
         assert {claim["kind"] for claim in claims} >= {"theorem"}

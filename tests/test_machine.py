@@ -96,3 +96,27 @@ def test_the_command_has_a_device_a_core_and_the_library_sets_nothing():
     machine.prepare(expected)
     assert devices_after("import experiments.__main__") == expected["JAX_NUM_CPU_DEVICES"]
     assert devices_after("import jaxl2o") == "1"
+
+
+def test_a_process_does_not_inherit_a_peak():
+    """What a child says of its memory is its own, though the parent held 200 MiB more when it started it."""
+    child = "from experiments.machine import peak_resident; print(peak_resident())"
+    parent = f"import subprocess, sys; held = b'1' * (200 << 20); subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    alone, started = (
+        int(subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+        for code in (child, parent)
+    )
+    assert 2**20 < started < alone + (50 << 20)
+
+
+def test_the_peak_is_the_most_that_was_held():
+    """Memory that was held and given back still counts."""
+    code = "from experiments.machine import peak_resident; held = b'1' * (200 << 20); del held; print(peak_resident())"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert int(said) >= 200 << 20
+
+
+def test_memory_is_counted_where_there_is_no_status(monkeypatch, tmp_path):
+    """Without Linux's file the system's own count is taken."""
+    monkeypatch.setattr(machine, "STATUS", tmp_path / "status")
+    assert machine.peak_resident() > 2**20

@@ -22,8 +22,8 @@ from jaxl2o.solvers.lista import ista_as_lista_cp, lista_cp
 from jaxl2o.solvers.varying import VaryingLayers, lista_vm
 from jaxl2o.solvers.wrappers import with_matrix
 from jaxl2o.training import losses
-from jaxl2o.training.loop import Recipe, mean_loss, start, train
-from jaxl2o.training.parallel import compute_dtype, devices_for, mean_over_tasks
+from jaxl2o.training.loop import Recipe, advance, mean_loss, start, train
+from jaxl2o.training.parallel import compute_dtype, devices_for, layout, mean_over_tasks
 from jaxl2o.training.run import train_in
 from jaxl2o.types import Instance, Learner, Prompt, Task
 
@@ -65,12 +65,11 @@ TRAININGS = {
 }
 
 
-def recipe(name: str, devices: int = 1, at_once: int = 0) -> Recipe:
+def recipe(name: str, devices: int = 1, at_once: int = 0, sharding: str = "replicated") -> Recipe:
     """Adam on one of the trainings."""
     training = TRAININGS[name]
-    return Recipe(
-        training.predict, lambda step: training.task, training.loss, optax.adam(1e-2), BATCH, devices=devices, at_once=at_once
-    )
+    layout = {"devices": devices, "at_once": at_once, "sharding": sharding}
+    return Recipe(training.predict, lambda step: training.task, training.loss, optax.adam(1e-2), BATCH, **layout)
 
 
 @cache
@@ -80,10 +79,10 @@ def begin(name: str):
 
 
 @cache
-def curve(name: str, devices: int = 1, at_once: int = 0) -> np.ndarray:
+def curve(name: str, devices: int = 1, at_once: int = 0, sharding: str = "replicated") -> np.ndarray:
     """The losses of STEPS steps."""
     chunks = []
-    plan = recipe(name, devices, at_once)
+    plan = recipe(name, devices, at_once, sharding)
     train(plan, start(plan, begin(name), KEY), STEPS, STEPS, lambda chunk: chunks.append(chunk.losses))
     return np.concatenate(chunks)
 
@@ -101,6 +100,80 @@ def test_groups_are_added_in_one_order(name):
     """With groups of two, the curve of 1, 2 and 8 devices is the same to the last bit."""
     for devices in (2, 8):
         np.testing.assert_array_equal(curve(name, devices, at_once=2), curve(name, at_once=2))
+
+
+@pytest.mark.parametrize("name", ["transformer", "lista-vm"])
+def test_what_is_cut_trains_on_the_same_curve(name):
+    """Parameters and optimiser cut over two devices: to rounding, and with groups to the last bit."""
+    np.testing.assert_allclose(curve(name, 2, 0, "fsdp"), curve(name), rtol=1e-9)
+    np.testing.assert_array_equal(curve(name, 2, 2, "fsdp"), curve(name, at_once=2))
+
+
+def test_arrays_are_cut_along_the_first_axis_that_fits():
+    """Of eight devices; what has no such axis, a number and a key among them, is whole on all."""
+    shapes = {(8, 3): ("tasks",), (3, 16): (None, "tasks"), (16, 8): ("tasks",), (3, 4): (), (): (), (0,): ()}
+    state = [jax.ShapeDtypeStruct(shape, float) for shape in shapes]
+    assert [place.spec for place in layout(state, 8, "fsdp")] == [jax.P(*spec) for spec in shapes.values()]
+    assert layout(KEY, 8, "fsdp").spec == jax.P()
+    assert {place.spec for place in layout(state, 8, "replicated")} == {jax.P()}
+
+
+WIDE = {"matrix": jnp.full((16, D), 0.1), "odd": jnp.ones(3), "offset": jnp.asarray(0.5)}
+NORM, RATE = 0.1, 0.5
+
+
+def wide(devices: int, sharding: str, at_once: int = 0) -> Recipe:
+    """A linear map as a sum of 16, a factor and an offset, trained by clipped steps with a memory."""
+
+    def predict(params, prompt):
+        answer = prompt.x_query @ params["matrix"].sum(axis=0) * params["odd"].mean() + params["offset"]
+        return jnp.stack([jnp.zeros(1), answer])
+
+    optimizer = optax.chain(optax.clip_by_global_norm(NORM), optax.sgd(RATE, momentum=0.5))
+    return Recipe(
+        predict, lambda step: TASK, losses.last_step(), optimizer, BATCH, sharding=sharding, devices=devices, at_once=at_once
+    )
+
+
+def bytes_of_a_device(tree) -> int:
+    """What its first device holds of a tree of arrays."""
+    return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(tree))
+
+
+def test_a_device_keeps_its_share_and_the_norm_is_of_all_shares():
+    """On eight devices: an eighth of what divides, twice with the memory; steps as long, and as far, as on one."""
+    held, moved, found = {}, {}, {}
+    for devices, sharding in ((1, "replicated"), (8, "fsdp")):
+        plan = wide(devices, sharding)
+
+        def report(chunk, devices=devices):
+            held[devices] = bytes_of_a_device((chunk.state.params, chunk.state.opt_state))
+            moves = jax.tree.map(lambda a, b: np.sum((np.asarray(a) - b) ** 2), chunk.state.params, WIDE)
+            moved.setdefault(devices, np.sqrt(sum(jax.tree.leaves(moves))))
+
+        found[devices] = train(plan, start(plan, WIDE, KEY), 4, 1, report)
+    assert held == {1: 2 * 8 * (16 * D + 4), 8: 2 * 8 * (16 * D // 8 + 4)}
+    chex.assert_trees_all_close(found[8].params, found[1].params, rtol=1e-12)
+    assert moved == pytest.approx({1: NORM * RATE, 8: NORM * RATE}, rel=1e-12)  # of the first step
+    assert {frozenset(leaf.devices()) for leaf in jax.tree.leaves(found[8])} == {frozenset(jax.devices()[:1])}
+
+
+def times_taken(jaxpr, name: str) -> int:
+    """How often a program does an operation; what is in a loop counts as often as it goes round."""
+    own = sum(equation.primitive.name == name for equation in jaxpr.eqns)
+    for equation in jaxpr.eqns:
+        inner = [value for value in equation.params.values() if hasattr(value, "eqns") or hasattr(value, "jaxpr")]
+        times = equation.params["length"] if equation.primitive.name == "scan" else 1
+        own += times * sum(times_taken(getattr(value, "jaxpr", value), name) for value in inner)
+    return own
+
+
+def test_a_step_gathers_and_scatters_once():
+    """However many groups there are, the one array that is cut is gathered once, and its gradient scattered once."""
+    for at_once in (0, 1, 2):
+        plan = wide(2, "fsdp", at_once)
+        program = jax.make_jaxpr(partial(advance, plan, n_steps=1))(start(plan, WIDE, KEY)).jaxpr
+        assert [times_taken(program, name) for name in ("all_gather", "reduce_scatter")] == [1, 1]
 
 
 @pytest.mark.parametrize(("devices", "at_once"), [(1, 0), (1, 3), (1, 4), (2, 0), (2, 3), (4, 1), (3, 0), (6, 1)])

@@ -4,11 +4,13 @@ import errno
 import gc
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import optax
 import pytest
 
 from jaxl2o.training import losses, metrics
-from jaxl2o.training.checkpoint import CheckpointError, Checkpoints
+from jaxl2o.training.checkpoint import CheckpointError, Checkpoints, CheckpointWarning
 from jaxl2o.training.loop import Recipe, TrainState, start
 from jaxl2o.training.run import train_in
 from jaxl2o.types import Instance, Prompt, Task
@@ -27,7 +29,8 @@ from jaxl2o.types import Instance, Prompt, Task
 CHUNK, STEPS, EVERY = 2, 12, 2
 KEY = jax.random.key(3)
 
-# trains LISTA-VM in float32, in the folder that it is given, and leaves every array of the last state in end.npz
+# trains LISTA-VM in float32, in the folder that it is given, and leaves every array of the last state in end.npz;
+# ends with status 75 if SIGTERM stopped it
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -37,6 +40,7 @@ from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.varying import VaryingLayers, lista_vm
 from jaxl2o.training import losses
 from jaxl2o.training.loop import Recipe, start
+from jaxl2o.training.preemption import Preempted
 from jaxl2o.training.run import train_in
 from jaxl2o.types import Instance, Prompt, Task
 
@@ -49,7 +53,10 @@ layers = VaryingLayers(jnp.tile(0.1 * jnp.eye(6), (2, 1, 1)), jnp.full(2, 0.5))
 task = Task(sample, lambda w, prompt: 0.0, lambda w, x: x @ w)
 learner = learned(lambda key, prompt: layers, lista_vm)
 recipe = Recipe(learner.predict, lambda step: task, losses.all_steps(), optax.adam(1e-3), 8)
-end = train_in(folder, recipe, start(recipe, layers, jax.random.key(5)), 200, 4, {"name": "tiny"}, checkpoint_every=3)
+try:
+    end = train_in(folder, recipe, start(recipe, layers, jax.random.key(5)), 200, 4, {"name": "tiny"}, checkpoint_every=3)
+except Preempted:
+    sys.exit(75)
 leaves, tree = jax.tree.flatten(end._replace(key=jax.random.key_data(end.key)))
 np.savez(folder / "end.npz", tree=str(tree), **{f"leaf{i}": leaf for i, leaf in enumerate(leaves)})
 """
@@ -122,18 +129,26 @@ def wait_for_lines(process: subprocess.Popen, path: Path, count: int) -> None:
         time.sleep(0.02)
 
 
-def test_a_killed_run_resumes_bit_exactly(tmp_path):
-    """Killed in the middle and started again: parameters, optimiser, step, key and metrics are those of a run never stopped."""
+def stop(folder: Path, how: signal.Signals, count: int) -> int:
+    """Start the script in a folder, send it a signal when there are so many metrics, and return its status."""
+    process = launch(folder)
+    try:
+        wait_for_lines(process, folder / "metrics.jsonl", count)
+    finally:
+        process.send_signal(how)
+    return process.wait()
+
+
+def test_a_stopped_process_resumes_bit_exactly(tmp_path):
+    """Preempted, then killed: parameters, optimiser, step, key and metrics are those of a run that nobody stopped."""
     plain, killed = tmp_path / "plain", tmp_path / "killed"
     first = launch(plain)
-    second = launch(killed)
-    try:
-        wait_for_lines(second, killed / "metrics.jsonl", 20)
-    finally:
-        second.send_signal(signal.SIGKILL)
-    assert second.wait() == -signal.SIGKILL
+    assert stop(killed, signal.SIGTERM, 20) == 75
     reached = len(metrics.read(killed / "metrics.jsonl"))
     assert 20 <= reached < SCRIPT_STEPS
+    assert (killed / "checkpoints" / str(reached)).is_dir()  # nothing is lost
+    assert stop(killed, signal.SIGKILL, reached + 20) == -signal.SIGKILL
+    assert reached + 20 <= len(metrics.read(killed / "metrics.jsonl")) < SCRIPT_STEPS
     assert not (killed / "end.npz").exists()
     with (killed / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1')  # what a writer that is killed in the middle of a line leaves behind
@@ -335,40 +350,55 @@ VITAL = {"about/metadata", "state/_METADATA", "state/manifest.ocdbt"}
 
 @READS_THAT_FAIL
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_refused(tmp_path, whole, damage):
-    """Damage to any one file is refused or harmless, never other numbers; the checkpoint before can then be used."""
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, whole, damage):
+    """Damage to any one file is harmless, or it is named and the checkpoint before is used; never are there other numbers."""
     source, end = whole
     folder, refused = tmp_path / "checkpoints", set()
     for name in contents(source / "checkpoints" / "12"):
         shutil.copytree(source / "checkpoints", folder)
         path = folder / "12" / name
         DAMAGES[damage](path, path.read_bytes())
-        try:
-            with Checkpoints(folder, {"name": "small"}) as checkpoints:
-                assert facts(checkpoints.restore(begin())) == end
-        except CheckpointError:
+        with warnings.catch_warnings(record=True) as caught, Checkpoints(folder, {"name": "small"}) as checkpoints:
+            warnings.simplefilter("always", CheckpointWarning)
+            state = checkpoints.restore(begin())
+        if state.step == 8:
             refused.add(name)
-        if name == "state/manifest.ocdbt":
-            assert_refused(folder, begin(), {"name": "small"}, "checkpoints/12", "remove it", "--fresh")
-            shutil.rmtree(folder / "12")
-            with Checkpoints(folder, {"name": "small"}) as checkpoints:
-                assert checkpoints.restore(begin()).step == 8
+            [warning] = [warning for warning in caught if warning.category is CheckpointWarning]
+            assert re.search(r"checkpoints/12 (cannot be read|is damaged).*, and step 8 is used\.$", str(warning.message))
+        else:
+            assert facts(state) == end
         shutil.rmtree(folder)
     gc.collect()
     assert refused >= VITAL
     assert any(name.startswith("state/d/") for name in refused)
 
 
-def test_one_flipped_bit_is_refused(tmp_path):
-    """A checkpoint whose numbers changed on the disk is not used, though every file of it can still be read."""
-    params = {"slope": jnp.asarray(np.random.default_rng(0).normal(size=10_000)), "shift": PARAMS["shift"]}
-    with Checkpoints(tmp_path, {}) as checkpoints:
-        checkpoints.save(with_params(params))
-    path = max((path for path in tmp_path.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+def flip_a_bit(folder: Path) -> None:
+    """Change one bit in the middle of the largest file."""
+    path = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
-    assert_refused(tmp_path, with_params(params), {}, "damaged", "remove it", "--fresh")
+
+
+def test_flipped_bits_are_refused(tmp_path):
+    """Checkpoints whose numbers changed on the disk are not used, though every file of them can still be read."""
+    params = {"slope": jnp.asarray(np.random.default_rng(0).normal(size=10_000)), "shift": PARAMS["shift"]}
+    steps = [with_params(params)._replace(step=jnp.asarray(step)) for step in range(3)]
+    with Checkpoints(tmp_path, {}, keep_latest=3) as checkpoints:
+        for state in steps:
+            checkpoints.save(state)
+    for damaged in ("1", "2"):
+        flip_a_bit(tmp_path / damaged)
+    with Checkpoints(tmp_path, {}, keep_latest=3) as checkpoints:
+        with pytest.warns(CheckpointWarning, match=r"\d is damaged, in .*slope.*; it is removed, and step 0 is used") as caught:
+            assert facts(checkpoints.restore(steps[0])) == facts(steps[0])
+        assert [re.search(r"/(\d) is", str(warning.message))[1] for warning in caught] == ["2", "1"]
+        for state in steps[1:]:  # what was damaged is not in the way
+            checkpoints.save(state)
+    for damaged in ("0", "1", "2"):
+        flip_a_bit(tmp_path / damaged)
+    assert_refused(tmp_path, steps[0], {}, "no checkpoint in", "2 is damaged, in", "0 is damaged, in", "slope", "--fresh")
 
 
 def test_an_empty_folder_has_no_state(tmp_path):
@@ -383,19 +413,57 @@ def test_another_seed_is_refused(whole):
     assert_refused(whole[0] / "checkpoints", other, {"name": "small"}, "another key", "--fresh")
 
 
-def test_a_disk_that_fills_up_in_orbax_is_an_os_error(tmp_path, monkeypatch):
-    """What tensorstore raises when there is no space left becomes the OSError of a full disk, and older states stay."""
-    with Checkpoints(tmp_path / "checkpoints", {}) as checkpoints:
+def save_and(end: str, folder: Path) -> None:
+    """Save at step 8; then wait for it, or close, or stop because of something else."""
+    with Checkpoints(folder, {}) as checkpoints:
+        checkpoints.save(begin()._replace(step=jnp.asarray(8)))
+        if end == "wait":
+            checkpoints.wait()
+        if end == "error":
+            raise Stopped
+
+
+@pytest.mark.parametrize("end", ["wait", "close", "error"])
+def test_a_save_that_fails_in_the_background_is_an_os_error(tmp_path, monkeypatch, end):
+    """The system's error with its number, or its words as a note to the error that came first; what was saved stays."""
+    rename = os.rename
+
+    def full(source, target, **options):
+        if Path(target).name == "8":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        rename(source, target, **options)
+
+    with Checkpoints(tmp_path, {}) as checkpoints:
         checkpoints.save(begin())
-
-        def full(*args, **kwargs):
-            raise ValueError("RESOURCE_EXHAUSTED: Failed to write: No space left on device")
-
-        monkeypatch.setattr(checkpoints._manager, "save", full)
-        with pytest.raises(OSError, match="No space left") as caught:
-            checkpoints.save(begin()._replace(step=jnp.asarray(3)))
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(Stopped if end == "error" else OSError) as caught:
+        save_and(end, tmp_path)
+    if end == "error":
+        assert os.strerror(errno.ENOSPC) in caught.value.__notes__[0]
+    else:
         assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        assert checkpoints.restore(begin()).step == 0
+        checkpoints.save(begin()._replace(step=jnp.asarray(8)))
+    assert sorted(os.listdir(tmp_path)) == ["0", "8"]
+
+
+@pytest.mark.parametrize("method", ["save", "wait_until_finished"])
+def test_a_disk_that_fills_up_in_tensorstore_is_an_os_error(tmp_path, monkeypatch, method):
+    """Its ValueError has the number of the system's error in its text."""
+
+    def full(*args, **kwargs):
+        raise ValueError("RESOURCE_EXHAUSTED: Failed to write: No space left on device [os_error_code='28']")
+
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        checkpoints.save(begin())
+        checkpoints.wait()
+        monkeypatch.setattr(checkpoints._manager, method, full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            checkpoints.save(begin()) if method == "save" else checkpoints.wait()
         monkeypatch.undo()
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path))
         assert checkpoints.restore(begin()).step == 0
 
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from jaxl2o.checks import InputError
 from jaxl2o.evaluation.curves import squared_errors
-from jaxl2o.evaluation.sweep import Sweep, at_once_for, memory, sweep
+from jaxl2o.evaluation.grid import group, group_size
+from jaxl2o.evaluation.memory import at_once_for, memory
+from jaxl2o.evaluation.sweep import Sweep, sweep
 from jaxl2o.solvers.first_order import gradient_descent, start_at_zero
 from jaxl2o.solvers.learned import learned
 from jaxl2o.tasks.regression import linear_regression
@@ -86,6 +88,23 @@ def test_every_point_is_run_in_its_place(total):
     """The sweep of the identity is the axis, for every size of groups."""
     for at_once in range(1, total + 2):
         np.testing.assert_array_equal(sweep(lambda point: point["i"], {"i": range(total)}, at_once).values, np.arange(total))
+
+
+@pytest.mark.parametrize(("at_once", "devices"), [(1, 8), (2, 4), (12, 3)])
+def test_devices_share_the_points(at_once, devices):
+    """Of any number, whether or not it divides the points, and whether or not there are as many points as devices."""
+    assert_same(sweep(mix, AXES, at_once, devices).values, looped(mix, AXES))
+
+
+@given(total=st.integers(1, 60), at_once=st.integers(1, 20), devices=st.integers(1, 8))
+def test_groups_are_cut_in_equal_shares(total, at_once, devices):
+    """Their size divides by the devices, no share is larger than asked, and no fewer groups would do; cut they are the row."""
+    size = group_size(total, at_once, devices)
+    assert size % devices == 0
+    assert size <= at_once * devices
+    assert -(-total // size) == -(-total // (at_once * devices))
+    row = np.concatenate([group({"i": np.arange(total)}, first, size)["i"] for first in range(0, total, size)])
+    np.testing.assert_array_equal(row, np.minimum(np.arange(len(row)), total - 1))
 
 
 def test_at_most_so_many_points_share_a_vmap():
@@ -218,12 +237,12 @@ SEEDS = {"seed": range(24)}
 
 
 def test_memory_grows_with_the_group():
-    """Each point of a group takes at least its own matrix; results count, however small the group."""
+    """Each point of a group takes at least its own matrix, and its results count."""
     needed = [memory(heavy, SEEDS, at_once) for at_once in (1, 2, 4, 8)]
     for (few, less), (many, more) in itertools.pairwise(zip((1, 2, 4, 8), needed, strict=True)):
         assert more - less >= (many - few) * SIZE**2 * 8
-    wide = memory(lambda point: jnp.full(10**5, point["seed"]), SEEDS, 1)
-    assert wide >= 24 * 10**5 * 8
+    wide = memory(lambda point: jnp.full(10**5, point["seed"]), SEEDS, 3)
+    assert wide >= 3 * 10**5 * 8
 
 
 def test_groups_fit_the_budget():
@@ -237,6 +256,13 @@ def test_groups_fit_the_budget():
         assert memory(heavy, SEEDS, size) <= budget
     for size, budget in zip(sizes[1:], budgets[1:], strict=True):
         assert memory(heavy, SEEDS, 2 * size) > budget
+
+
+def test_the_budget_is_of_each_device():
+    """Four devices hold four times the points in the same memory each; with more devices than points each has one."""
+    alone = memory(heavy, SEEDS, 6)
+    assert memory(heavy, SEEDS, 6, devices=4) <= 1.05 * alone
+    assert at_once_for(heavy, {"seed": range(7)}, 2**50, devices=8) == 1
 
 
 def test_a_group_has_at_least_one_point_and_at_most_all():
@@ -255,7 +281,7 @@ def test_the_budget_is_kept_for_any_growth(fixed, jumps, budget):
     """Memory need not be a straight line: whatever it is, the answer is within the budget, or it is one point."""
     needed = fixed + np.cumsum(jumps)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxl2o.evaluation.sweep.memory", lambda run, axes, at_once: int(needed[at_once - 1]))
+        patch.setattr("jaxl2o.evaluation.memory.memory", lambda run, axes, at_once, devices: int(needed[at_once - 1]))
         size = at_once_for(heavy, {"seed": range(12)}, budget)
     assert 1 <= size <= 12
     assert size == 1 or needed[size - 1] <= budget
@@ -268,7 +294,7 @@ def test_a_compiler_that_does_not_say(monkeypatch):
     silent = SimpleNamespace(
         lower=lambda groups: SimpleNamespace(compile=lambda: SimpleNamespace(memory_analysis=lambda: None))
     )
-    monkeypatch.setattr("jaxl2o.evaluation.sweep._in_groups", lambda run: silent)
+    monkeypatch.setattr("jaxl2o.evaluation.memory.program", lambda run, devices: silent)
     with pytest.raises(RuntimeError, match=r"compiler for cpu does not say .* choose at_once by hand"):
         at_once_for(heavy, SEEDS, 2**30)
 
@@ -291,6 +317,8 @@ BAD = {
     "a label twice": (lambda: sweep(mix, AXES | {"seed": [0, 1, 0]}, 1), ("'seed' is [0, 1, 0]", "only once")),
     "groups of none": (lambda: sweep(mix, AXES, 0), ("at_once is 0", "at least 1")),
     "memory of groups of none": (lambda: memory(mix, AXES, 0), ("at_once is 0", "at least 1")),
+    "devices that are not there": (lambda: sweep(mix, AXES, 1, 9), ("devices is 9", "has 8")),
+    "no devices": (lambda: at_once_for(mix, AXES, 2**30, 0), ("devices is 0", "ask for 1 to 8")),
     "no budget": (lambda: at_once_for(mix, AXES, 0), ("budget is 0", "greater than zero")),
     "an unknown axis": (lambda: mixed().at(rate=0.1), ("no axis 'rate'", "['factor', 'seed', 'power']")),
     "an unknown label": (lambda: mixed().at(factor=0.7), ("'factor' has no label 0.7", "[0.5, 2.0, 3.0]")),

@@ -124,7 +124,9 @@ def compare(config: Config, run: Run, name: str, pictures: Pictures) -> Results:
             state = start(recipe, params, jax.random.key(seed))
             chunk_size = max(1, n_steps // 20)
             identity = {"n_steps": n_steps, "title": title}
-            return train_in(folder / title, recipe, state, n_steps, chunk_size, identity, report, checkpoint_every=5).params
+            return train_in(
+                folder / title, run.layout.of(recipe), state, n_steps, chunk_size, identity, report, checkpoint_every=5
+            ).params
 
     def decay(rate: float, n_steps: int) -> optax.Schedule:
         return optax.cosine_decay_schedule(rate, n_steps)

@@ -36,7 +36,7 @@ from jaxl2o.evaluation.curves import curve, squared_errors
 from jaxl2o.training import metrics
 from jaxl2o.training.guard import guarded
 from jaxl2o.training.loop import Chunk, Recipe, start
-from jaxl2o.training.parallel import devices_for
+from jaxl2o.training.parallel import devices_for, settle
 from jaxl2o.training.run import train_in
 from jaxl2o.types import Key, Learner, Params
 
@@ -129,13 +129,14 @@ def trained(
         config.batch,
         devices=devices_for(config.batch),
     )
+    recipe = run.layout.of(recipe)
     folder: Path = run.folder / "training" / name.replace(" ", "-") / title.replace(" ", "-").replace(",", "")
     validated = folder / "validation.jsonl"
     with run.bar(f"{name}: {title}", n_steps, config.batch) as show:
 
         def report(chunk: Chunk) -> None:
             show(chunk)
-            now = jax.device_put(chunk.state.params, jax.local_devices()[0])
+            now = settle(chunk.state.params, recipe.devices)
             errors, sizes = tested(learner, now, problem, keys()["validation"], config.validation)
             record = {"step": int(chunk.state.step), "decibels": decibels(errors[:, -1], sizes), "seconds": chunk.seconds}
             metrics.append(validated, [record])

@@ -13,7 +13,8 @@ from experiments.memformer.measuring import D, adapted, integrated, isotropic, k
 from experiments.memformer.parts import GAPS
 from jaxl2o.constructions.construction import merge
 from jaxl2o.constructions.first_order import gradient_descent_with_momentum, optimal
-from jaxl2o.evaluation.sweep import Point, sweep
+from jaxl2o.evaluation.grid import Point
+from jaxl2o.evaluation.sweep import sweep
 from jaxl2o.limits.polynomial import optimal_momentum
 from jaxl2o.models.experts import Gate, gated, gates_learner, inverse_variance
 from jaxl2o.models.learner import transformer_learner

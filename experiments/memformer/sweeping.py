@@ -14,7 +14,9 @@ from experiments.memformer.config import SWEPT, Config
 from experiments.memformer.laws import spectrum
 from experiments.memformer.measuring import integrated
 from experiments.memformer.methods import memories, scalar
-from jaxl2o.evaluation.sweep import Point, at_once_for, sweep
+from jaxl2o.evaluation.grid import Point
+from jaxl2o.evaluation.memory import at_once_for
+from jaxl2o.evaluation.sweep import sweep
 from jaxl2o.limits.polynomial import limit, loss_of
 from jaxl2o.limits.wishart import loss_matrix
 from jaxl2o.solvers.learned import learned

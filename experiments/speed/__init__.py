@@ -1,1 +1,1 @@
-"""Timings beside public packages: each is an experiment whose both sides run in turn, in processes of their own."""
+"""Timings, beside public packages and at scale: each is an experiment whose both sides run in processes of their own."""

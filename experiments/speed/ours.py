@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
@@ -17,14 +18,18 @@ from jaxl2o.models.encoding import Encoding, Stream, alternating, interleaved
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.models.presets import gpt2, small_tf
 from jaxl2o.models.transformer import Transformer
+from jaxl2o.solvers.learned import learned
+from jaxl2o.solvers.varying import VaryingLayers, lista_vm
 from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.training import losses
 from jaxl2o.training.accounting import matrix_peak, model_flops
-from jaxl2o.training.loop import Chunk, Recipe, TrainState, start, train
-from jaxl2o.training.parallel import compute_dtype, devices_for
-from jaxl2o.types import Params, Predict, Prompt
+from jaxl2o.training.loop import Chunk, Recipe, TrainState, advance, start, train
+from jaxl2o.training.losses import Loss
+from jaxl2o.training.parallel import compute_dtype, devices_for, place
+from jaxl2o.types import Key, Learner, Params, Predict, Prompt
 
 SEED = 0
+THRESHOLD = 0.02  # of LISTA-VM's steps at the start
 
 
 @dataclass(frozen=True)
@@ -63,38 +68,71 @@ def answers(config: TransformerConfig, encoding: Encoding, settings: Settings) -
     return one if settings.module == "alone" else Predict(one, many)
 
 
-def prepare(shape: Shape, settings: Settings) -> tuple[Recipe, TrainState]:
-    """The recipe and the first state: Adam on all prefixes of sparse recovery."""
+def transformer(shape: Shape, settings: Settings) -> tuple[Learner, Callable[[Params, Prompt], Array], Loss]:
+    """A Transformer of this shape, how it answers, and its loss: the errors at all prefixes."""
     if shape.model == "small-tf":
-        config, encoding = small_tf(shape.d, shape.depth), interleaved(shape.d)
+        wide = {"width": shape.width, "head_dim": shape.width, "mlp_dim": 4 * shape.width}
+        config, encoding = replace(small_tf(shape.d, shape.depth), **wide), interleaved(shape.d)
     else:
         config = gpt2(shape.d, shape.depth, shape.heads, shape.width, shape.positions)
         encoding = alternating(shape.d)
     config = replace(config, unroll=settings.unroll, remat=settings.remat, dtype=settings.dtype or compute_dtype())
+    return transformer_learner(config, encoding), answers(config, encoding, settings), losses.all_prefixes()
+
+
+def unrolled(shape: Shape) -> tuple[Learner, Callable[[Params, Prompt], Array], Loss]:
+    """LISTA-VM of `depth` steps, how it answers, and its loss: the error of the last step. It starts as ISTA."""
+    size = (2 * shape.n + 1) / (shape.n**0.5 + shape.d**0.5) ** 2  # about the largest that is stable: |X|^2 concentrates
+
+    def init(key: Key, prompt: Prompt) -> VaryingLayers:
+        return VaryingLayers(jnp.tile(size * jnp.eye(shape.d), (shape.depth, 1, 1)), jnp.full(shape.depth, THRESHOLD))
+
+    learner = learned(init, lista_vm)
+    return learner, learner.predict, losses.last_step()
+
+
+def prepare(shape: Shape, settings: Settings) -> tuple[Recipe, TrainState]:
+    """The recipe and the first state: Adam on sparse recovery."""
+    learner, predict, loss = unrolled(shape) if shape.model == "lista-vm" else transformer(shape, settings)
     task = sparse_recovery(exactly(shape.d, shape.sparsity), fresh(shape.n, shape.d))
     recipe = Recipe(
-        answers(config, encoding, settings),
+        predict,
         lambda step: task,
-        losses.all_prefixes(),
+        loss,
         optax.adam(shape.rate),
         shape.batch,
         devices=settings.devices or devices_for(shape.batch),
         at_once=settings.at_once,
     )
-    init = jax.jit(transformer_learner(config, encoding).init)
-    params = init(jax.random.key(SEED), task.sample(jax.random.key(SEED)).prompt)
-    return recipe, start(recipe, params, jax.random.key(SEED + 1))
+
+    @jax.jit  # one program, where every operation by itself would be compiled by itself
+    def first() -> TrainState:
+        key = jax.random.key(SEED)
+        return start(recipe, learner.init(key, task.sample(key).prompt), jax.random.key(SEED + 1))
+
+    return recipe, first()
 
 
-def run(shape: Shape, settings: Settings, turn: Callable[[list[float]], None]) -> None:
+def plan(recipe: Recipe, state: TrainState, dispatch: int) -> dict[str, float]:
+    """The model FLOP of a step, and the bytes that the compiled call of so many steps plans for, on all its devices.
+
+    The bytes are of arguments, results and what lies between. What is compiled here `train` need not compile again.
+    """
+    program = jax.jit(advance, static_argnums=(0, 2), donate_argnums=1)
+    memory: Any = program.lower(recipe, place(state, recipe.devices), dispatch).compile().memory_analysis()
+    ends = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    planned = recipe.devices * (ends + memory.temp_size_in_bytes)
+    return {"flops": float(model_flops(recipe, state)), "planned": float(planned)}
+
+
+def run(recipe: Recipe, state: TrainState, dispatch: int, turn: Callable[[list[float]], None]) -> None:
     """Train without end, by the library's own driver; `turn` is given the seconds of the steps of every chunk."""
-    recipe, state = prepare(shape, settings)
 
     def report(chunk: Chunk) -> None:
         size = len(chunk.losses)
         turn([chunk.seconds / size] * size)
 
-    train(recipe, state, 10**6 * settings.dispatch, settings.dispatch, report)
+    train(recipe, state, 10**6 * dispatch, dispatch, report)
 
 
 def cost(shape: Shape) -> dict[str, float]:

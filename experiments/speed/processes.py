@@ -20,26 +20,27 @@ Job = dict[str, Any]
 class Clock(NamedTuple):
     """seconds: the median seconds of a step, by round and contender; by contender, the most bytes, and seconds to start.
 
-    What a start takes is importing, compiling and warming up, with all cores to itself.
+    What a start takes is importing, compiling and warming up, with all cores to itself. itself: what each says of itself.
     """
 
     seconds: np.ndarray
     memory: np.ndarray
     start: np.ndarray
+    itself: list[dict[str, float]]
 
 
 def in_turns(title: str, jobs: Sequence[Job], rounds: int, seconds: float, run: Run) -> Clock:
     """Start every job and let each take steps for so many seconds a round, while the others wait."""
     with ExitStack() as stack:
-        workers, start = [], []
+        workers, start, itself = [], [], []
         with run.stage(f"{title}: {len(jobs)} contenders compile and warm up"):
             for job in jobs:
                 began = perf_counter()
                 process = stack.enter_context(worker(job))
-                hear(process)
+                itself.append(hear(process))
                 workers.append(process)
                 start.append(perf_counter() - began)
-        clock = Clock(np.full((rounds, len(jobs)), np.nan), np.zeros(len(jobs)), np.array(start))
+        clock = Clock(np.full((rounds, len(jobs)), np.nan), np.zeros(len(jobs)), np.array(start), itself)
         steps = [1] * len(jobs)
         with run.stage(f"{title}: {rounds} rounds"):
             for turn in range(-1, rounds):  # the first only finds out how many steps fill a turn

@@ -27,3 +27,6 @@ SHAPES = {
     "gpt2": Shape("gpt2", n=10, heads=8, width=256),
     "gpt2-n40": Shape("gpt2", n=40, heads=8, width=256),
 }
+
+# around which sizes and devices are varied; LISTA-VM has `depth` steps, and neither heads nor width
+VARIED = {"small-tf": SHAPES["small-tf"], "lista-vm": Shape("lista-vm", n=10, d=84)}

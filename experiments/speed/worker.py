@@ -1,14 +1,14 @@
 """A contender in a process of its own, so that its threads, flags and memory are its own: `python -m experiments.speed.worker`.
 
-It reads its job, one line of JSON, sets what must be set before JAX starts, warms up, and says that it is ready; then for every
+It reads its job, one line of JSON, sets what must be set before JAX starts, warms up, and says what it is; then for every
 number of steps that it reads it says the median seconds of a step, and its peak memory. It sleeps in between, while others run.
 """
 
 import json
 import os
-import resource
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from experiments import machine
 from experiments.speed.shapes import Shape
@@ -20,10 +20,13 @@ def say(answer: object) -> None:
 
 
 class Turn:
-    """Called with the seconds of every step, it holds the contender back until it is asked for more."""
+    """Called with the seconds of every step, it holds the contender back until it is asked for more.
 
-    def __init__(self, warm_up: int) -> None:
-        self.wanted, self.taken, self.warm = warm_up, [], False
+    warm_up: steps before the first answer, which is what the contender has to say of itself.
+    """
+
+    def __init__(self, warm_up: int, itself: dict[str, float]) -> None:
+        self.wanted, self.taken, self.itself, self.warm = warm_up, [], itself, False
 
     def __call__(self, seconds: Iterable[float]) -> None:
         """Count these steps; when there are as many as wanted, say their median and wait. Ends the process when nobody asks."""
@@ -31,8 +34,7 @@ class Turn:
         if len(self.taken) < self.wanted:
             return
         median = sorted(self.taken)[len(self.taken) // 2]
-        memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        say({"seconds": median, "memory": memory} if self.warm else {"ready": True})
+        say({"seconds": median, "memory": machine.peak_resident()} if self.warm else self.itself)
         line = sys.stdin.readline()
         if not line:
             sys.exit(0)
@@ -40,16 +42,32 @@ class Turn:
 
 
 def main() -> None:
-    """Do the job of the first line: run a contender, or state a cost, a curve or whether both sides are the same."""
+    """Do the job of the first line."""
     job = json.loads(sys.stdin.readline())
+    if job["side"] == "sweep":
+        machine.prepare(os.environ)
+        from experiments.speed import swept
+
+        swept.run(job["model"], job["count"], job["own"], job["way"], job["at_once"], Turn(warm_up=1, itself={}))
+    elif job["side"] == "evaluation":
+        machine.prepare(os.environ)
+        from experiments.speed import evaluated
+
+        say({**evaluated.measure(job["model"], job["count"], job["chunk"]), "memory": machine.peak_resident()})
+    else:
+        training(job)
+
+
+def training(job: dict[str, Any]) -> None:
+    """Run a contender of the training step, or state a cost, a curve or whether both sides are the same."""
     shape = Shape(**job["shape"])
     if job["side"] == "torch":
         from experiments.speed import theirs
 
-        theirs.run(shape, job["model"], job["compiled"], machine.cores(), Turn(warm_up=3))
+        theirs.run(shape, job["model"], job["compiled"], machine.cores(), Turn(warm_up=3, itself={}))
     settings = job.get("settings", {})
-    if job["side"] == "curve":
-        os.environ["JAX_NUM_CPU_DEVICES"] = str(max(job["devices"]))
+    if "devices" in job:
+        os.environ.update(machine.devices(max(job["devices"])))
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {settings.get('flags', '')}".strip()
     machine.prepare(os.environ)
     from experiments.speed import ours
@@ -64,7 +82,9 @@ def main() -> None:
         say([[ours.curve(shape, d, at_once, job["steps"]) for d in job["devices"]] for at_once in job["at_once"]])
     else:
         made = ours.Settings(**settings)
-        ours.run(shape, made, Turn(warm_up=made.dispatch))
+        recipe, state = ours.prepare(shape, made)
+        turn = Turn(warm_up=made.dispatch, itself=ours.plan(recipe, state, made.dispatch))
+        ours.run(recipe, state, made.dispatch, turn)
 
 
 if __name__ == "__main__":

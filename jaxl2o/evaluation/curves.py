@@ -27,10 +27,15 @@ def squared_errors(
 
     def one(key: Key) -> tuple[Float[Array, " steps"], Float[Array, ""]]:
         instance: Instance = task.sample(key)
-        error = predict(instance.prompt) - instance.y_query[None]
-        return jnp.mean(error**2, axis=-1), jnp.mean(instance.y_query**2)
+        return squared_error(predict(instance.prompt), instance)
 
     return lax.map(one, jax.random.split(key, count), batch_size=min(chunk, count))
+
+
+def squared_error(answers: Float[Array, "steps m"], instance: Instance) -> tuple[Float[Array, " steps"], Float[Array, ""]]:
+    """Of one task: the squared error after each step, averaged over the queries, and the same of predicting zero."""
+    error = answers - instance.y_query[None]
+    return jnp.mean(error**2, axis=-1), jnp.mean(instance.y_query**2)
 
 
 class Curve(NamedTuple):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ from jaxl2o.training import metrics
 from jaxl2o.training.loop import Recipe, TrainState, mean_loss, task_keys
 from jaxl2o.training.parallel import share_out
 
+STATUS = Path("/proc/self/status")  # of Linux: VmHWM is the most memory that this program held, in KiB
+
 
 def model_flops(recipe: Recipe, state: TrainState) -> int:
     """The model FLOP of one step: three times those of the matrix products of a forward pass."""
@@ -32,24 +34,47 @@ def model_flops(recipe: Recipe, state: TrainState) -> int:
     return 3 * matrix_flops(jax.make_jaxpr(partial(mean_loss, recipe))(state.params, state.step, keys).jaxpr)
 
 
+class Product(NamedTuple):
+    """Products of (m, k) by (k, n) matrices: `batch` of them at a time, `times` in a row."""
+
+    times: int
+    batch: int
+    m: int
+    k: int
+    n: int
+
+    @property
+    def flops(self) -> int:
+        """Of all of them: 2 m k n for each."""
+        return 2 * self.times * self.batch * self.m * self.k * self.n
+
+
 def matrix_flops(jaxpr: core.Jaxpr) -> int:
-    """2 m n k for every product of an (m, k) and a (k, n) matrix; a scan counts as often as it goes round, a while once.
+    """2 m k n for every product of `matrix_products`."""
+    return sum(product.flops for product in matrix_products(jaxpr))
+
+
+def matrix_products(jaxpr: core.Jaxpr) -> list[Product]:
+    """Every product of matrices, in order; a scan counts as often as it goes round, a while once.
 
     Of the branches of a condition the dearest counts.
     """
-    total = 0
+    found: list[Product] = []
     for equation in jaxpr.eqns:
-        name, inner = equation.primitive.name, [matrix_flops(part) for part in _parts(equation.params)]
+        name, inner = equation.primitive.name, [matrix_products(part) for part in _parts(equation.params)]
         if name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
+            (contracted, _), (batched, _) = equation.params["dimension_numbers"]
             left: Any = equation.invars[0].aval
             out: Any = equation.outvars[0].aval
-            total += 2 * math.prod(out.shape) * math.prod(left.shape[axis] for axis in contracted)
+            k, batch = (math.prod(left.shape[axis] for axis in axes) for axes in (contracted, batched))
+            m = math.prod(left.shape) // max(k * batch, 1)
+            found.append(Product(1, batch, m, k, math.prod(out.shape) // max(m * batch, 1)))
         elif name == "cond":
-            total += max(inner)
+            found += max(inner, key=lambda branch: sum(product.flops for product in branch))
         else:
-            total += sum(inner) * (equation.params["length"] if name == "scan" else 1)
-    return total
+            times = equation.params["length"] if name == "scan" else 1
+            found += [product._replace(times=times * product.times) for part in inner for product in part]
+    return found
 
 
 def _parts(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
@@ -60,15 +85,15 @@ def _parts(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
             yield value
 
 
-def matrix_peak(devices: int) -> float:
-    """FLOP/s of large float32 products on so many devices at once: the best of eight runs."""
+def matrix_peak(devices: int, dtype: str = "float32") -> float:
+    """FLOP/s of large products in this dtype on so many devices at once: the best of eight runs."""
     size, times = 1024 if jax.default_backend() == "cpu" else 8192, 4
 
     @jax.jit
     def multiply(matrices: Float[Array, "devices size size"]) -> Float[Array, "devices size size"]:
         return lax.fori_loop(0, times, lambda _, product: jnp.einsum("bij,bjk->bik", product, matrices), matrices)
 
-    matrices = share_out(jnp.full((devices, size, size), 1.0 / size, dtype=jnp.float32), devices)
+    matrices = share_out(jnp.full((devices, size, size), 1.0 / size, dtype=dtype), devices)
     jax.block_until_ready(multiply(matrices))
     seconds = []
     for _ in range(8):
@@ -81,10 +106,17 @@ def matrix_peak(devices: int) -> float:
 def peak_memory() -> int:
     """The most bytes that were in use so far: of the fullest local device where it counts them, else of this process."""
     counts = [device.memory_stats() or {} for device in jax.local_devices()]
-    used = max(count.get("peak_bytes_in_use", 0) for count in counts)
-    # Linux counts the process in KiB, macOS in bytes
-    unit = 1 if sys.platform == "darwin" else 1024
-    return used or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return max(count.get("peak_bytes_in_use", 0) for count in counts) or _peak_resident()
+
+
+def _peak_resident() -> int:
+    """Of this process. On Linux what `getrusage` says starts at the peak of whoever started it, and VmHWM does not."""
+    if STATUS.exists():
+        for name, _, value in (line.partition(":") for line in STATUS.read_text().splitlines()):
+            if name == "VmHWM":
+                return 1024 * int(value.split()[0])
+    # macOS counts in bytes, others in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def steps_in_the_time_of(slow: Path, fast: Path) -> int:

@@ -1,11 +1,17 @@
-"""Checkpoints of a run: the latest few and every n-th are kept, each written whole or not at all."""
+"""Checkpoints of a run: the latest few and every n-th are kept, each written whole or not at all, while training goes on.
 
-import errno
-import hashlib
+They belong to no number of devices or processes: every process writes the parts of arrays that it holds, and reads those that
+it is to hold.
+"""
+
 import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,11 +19,29 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, EveryNSteps, LatestN
 
 from jaxl2o.checks import InputError
+from jaxl2o.training.checksums import checksums
 from jaxl2o.training.loop import TrainState
 
 
 class CheckpointError(InputError):
-    """A checkpoint that cannot be used: damaged, or of another run."""
+    """Checkpoints that cannot be used: all damaged, or of another run."""
+
+
+class CheckpointWarning(UserWarning):
+    """A damaged checkpoint was passed over for an older one."""
+
+
+class DamagedError(ValueError):
+    """What is wrong with one checkpoint, said of it: "cannot be read"."""
+
+
+class About(NamedTuple):
+    """What stands beside a state, as JSON: the run's config, the numbers of its key, and kind and checksum of every array."""
+
+    config: dict[str, Any]
+    seed: list[int]
+    arrays: dict[str, str]
+    checksums: dict[str, int]
 
 
 class Checkpoints:
@@ -25,6 +49,8 @@ class Checkpoints:
 
     keep_latest: so many of the newest are kept.  keep_every: besides, those whose step is a multiple of it.
     config: what identifies the run, as JSON; a folder written under another config is refused.
+
+    With several processes all make the same calls, on one folder that all of them see.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], keep_latest: int = 2, keep_every: int = 10_000) -> None:
@@ -35,7 +61,6 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=AnyPreservationPolicy([LatestN(keep_latest), EveryNSteps(keep_every)]),
                 cleanup_tmp_directories=True,
-                enable_async_checkpointing=False,
             ),
         )
 
@@ -43,61 +68,105 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self._manager.close()
+        """Wait for the last save, and close. If that save failed, its error is raised, or noted on what ended the block."""
+        try:
+            self.wait()
+        except OSError as error:
+            if value is None:
+                raise
+            value.add_note(f"Besides, the last checkpoint could not be written: {error}")
+        finally:
+            self._manager.close()
 
     def save(self, state: TrainState) -> None:
-        """Write the state under its own step, to a temporary name first, with the kind and a digest of every array."""
-        about = {"config": self._config, "seed": seed(state), "arrays": kinds(state), "digest": digest(state)}
-        args = ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about))
-        try:
-            self._manager.save(int(state.step), args=args)
-        except ValueError as error:  # what tensorstore raises when it cannot write
-            full = "RESOURCE_EXHAUSTED" in str(error) or "No space left" in str(error)
-            code = errno.ENOSPC if full else errno.EIO
-            raise OSError(code, os.strerror(code), str(self._folder)) from error
+        """Begin to write the state under its own step, with the kind and checksum of every array.
+
+        Returns when the state has been copied, so that its buffers may be donated; it is written to a temporary name, which
+        is renamed in the end, by threads. Waits for the save before this one, and raises its `OSError` if it failed.
+        """
+        about = About(self._config, seed(state), kinds(state), checksums(state))._asdict()
+        with self._writing():
+            self._manager.save(
+                int(state.step), args=ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about))
+            )
+
+    def wait(self) -> None:
+        """Return when the last save is on the disk; raises its `OSError` if it failed."""
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def restore(self, like: TrainState) -> TrainState | None:
-        """The newest state, with the tree, dtypes and devices of `like`; None if nothing is saved yet.
+        """The newest state that is whole, with the tree, dtypes and shardings of `like`; None if nothing is saved yet.
 
-        Raises `CheckpointError` if the newest checkpoint is damaged, has another config or key, or holds other arrays.
+        A damaged checkpoint is named in a `CheckpointWarning` and removed if one before it is whole. Raises `CheckpointError`
+        if all are damaged, or the newest that can be read has another config or key, or holds other arrays.
         """
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        about = self._read(step, about=ocp.args.JsonRestore())["about"]
-        saved, arrays = about["config"], about["arrays"]
-        if saved != self._config:
+        damaged: dict[int, DamagedError] = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                state = self._load(step, like)
+            except DamagedError as error:
+                damaged[step] = error
+                continue
+            for newer, error in damaged.items():
+                sentence = f"the checkpoint {self._folder / str(newer)} {error}; it is removed, and step {step} is used."
+                warnings.warn(sentence, CheckpointWarning, stacklevel=2)
+                self._manager.delete(newer)
+            return state
+        if damaged:
+            what = "; ".join(f"{step} {error}" for step, error in damaged.items())
             raise CheckpointError(
-                f"{self._folder} belongs to a run with other values of {differing(saved, self._config)}; "
+                f"no checkpoint in {self._folder} is whole ({what}); start over in an empty folder (--fresh)."
+            ) from next(iter(damaged.values()))
+        return None
+
+    def _load(self, step: int, like: TrainState) -> TrainState:
+        """The state of one step. `DamagedError` if it is not what was saved, `CheckpointError` if it is another run's."""
+        with reading():
+            about = About(**self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"])
+        if about.config != self._config:
+            raise CheckpointError(
+                f"{self._folder} belongs to a run with other values of {differing(about.config, self._config)}; "
                 "use another folder, or start over in an empty one (--fresh)."
             )
-        if arrays != kinds(like):
+        if about.arrays != kinds(like):
             raise CheckpointError(
-                f"{self._folder / str(step)} holds other arrays than this run's, in {differing(arrays, kinds(like))}; "
+                f"{self._folder / str(step)} holds other arrays than this run's, in {differing(about.arrays, kinds(like))}; "
                 "start over in an empty folder (--fresh)."
             )
-        if about["seed"] != seed(like):
+        if about.seed != seed(like):
             raise CheckpointError(
                 f"{self._folder / str(step)} was trained from another key than this run's; give the same seed, use another "
                 "folder, or start over in an empty folder (--fresh)."
             )
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        state = self._read(step, state=ocp.args.StandardRestore(abstract))["state"]
-        if digest(state) != about["digest"]:
-            raise CheckpointError(
-                f"the checkpoint {self._folder / str(step)} is damaged; remove it to go on from the one before, "
-                "or start over in an empty folder (--fresh)."
-            )
+        with reading():
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+            state = self._manager.restore(step, args=args)["state"]
+        found = checksums(state)
+        if found != about.checksums:
+            raise DamagedError(f"is damaged, in {differing(found, about.checksums)}")
         return state
 
-    def _read(self, step: int, **args: Any) -> Any:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What tensorstore raises when it cannot write, a ValueError with the system's number in its text, is an OSError."""
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**args))
-        except Exception as error:  # orbax raises many kinds: every one means that this folder cannot be used
-            raise CheckpointError(
-                f"the checkpoint {self._folder / str(step)} cannot be read ({type(error).__name__}); remove it to go on "
-                "from the one before, or start over in an empty folder (--fresh)."
-            ) from error
+            yield
+        except ValueError as error:
+            number = re.search(r"os_error_code='(\d+)'", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(self._folder)) from error
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Orbax raises many kinds: every one means that this checkpoint cannot be used."""
+    try:
+        yield
+    except Exception as error:
+        raise DamagedError(f"cannot be read ({type(error).__name__})") from error
 
 
 def differing(a: dict[str, Any], b: dict[str, Any]) -> str:
@@ -116,11 +185,3 @@ def kinds(state: TrainState) -> dict[str, str]:
 def seed(state: TrainState) -> list[int]:
     """The numbers of the run's key."""
     return np.asarray(jax.random.key_data(state.key)).ravel().tolist()
-
-
-def digest(state: TrainState) -> str:
-    """A checksum of every byte of a state."""
-    found = hashlib.sha256()
-    for leaf in jax.tree.leaves(state._replace(key=jax.random.key_data(state.key))):
-        found.update(np.asarray(leaf).tobytes())
-    return found.hexdigest()

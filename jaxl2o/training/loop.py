@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxl2o import checks
 from jaxl2o.training.losses import Loss
-from jaxl2o.training.parallel import TaskKeys, mean_over_tasks, replicate, settle
+from jaxl2o.training.parallel import Sharding, TaskKeys, mean_over_tasks, place, settle, stay
 from jaxl2o.types import Instance, Key, Params, Prompt, Task, answer_tasks
 
 
@@ -27,11 +27,13 @@ class Recipe(NamedTuple):
     predict: `learner.predict` or `learner.prefixes`.  task_at: (step) -> Task.  loss: see `losses`.
     optimizer: any optax transformation; which parameters move is its business.  batch_size: tasks a step.
     params_at: (params, step) -> params, for stages and unmasking. `step` is traced, so curricula are masks.
-    devices: local devices that share a step's tasks.  at_once: tasks of a device whose activations are held at one time, the
-    rest following one group after another; 0: all. Neither changes which tasks a step has, nor their loss but for rounding,
-    which a deep network makes large in time: with `at_once` set, 1, 2, 4, ... devices add in one order, which avoids that.
-    Several devices of a CPU whose tasks hold linear solves need more threads than devices (set NPROC), or they wait for ever;
-    and each solve is to have one (OPENBLAS_NUM_THREADS=1), or it is many times slower.
+    devices: of all processes, as many of each, which share a step's tasks.  at_once: tasks of a device whose activations are
+    held at one time, the rest following one group after another; 0: all. Neither changes which tasks a step has, nor their loss
+    but for rounding, which a deep network makes large in time: with `at_once` set, 1, 2, 4, ... devices add in one order, which
+    avoids that. Several devices of a CPU whose tasks hold linear solves need more threads than devices (set NPROC), or they
+    wait for ever; and each solve is to have one (OPENBLAS_NUM_THREADS=1), or it is many times slower.
+    sharding: how parameters and optimiser lie on the devices between steps: whole on each, or "fsdp", cut among them, so that a
+    device keeps about 1 / devices of their bytes. The curve is the same up to the order of sums.
     (`losses.log_mean_relative` alone compares the tasks that are held at one time with each other.)
     """
 
@@ -43,6 +45,7 @@ class Recipe(NamedTuple):
     params_at: Callable[[Params, Int[Array, ""]], Params] = lambda params, step: params
     devices: int = 1
     at_once: int = 0
+    sharding: Sharding = "replicated"
 
 
 class TrainState(NamedTuple):
@@ -81,13 +84,14 @@ def advance(recipe: Recipe, state: TrainState, n_steps: int) -> tuple[TrainState
         params, step = at
         return jax.value_and_grad(mean_loss, argnums=1)(recipe, params, step, keys)
 
-    mean = mean_over_tasks(value_and_gradient, recipe.devices, recipe.at_once)
+    mean = mean_over_tasks(value_and_gradient, recipe.devices, recipe.at_once, recipe.sharding)
 
     def step(state: TrainState, _: None) -> tuple[TrainState, Float[Array, ""]]:
         value, gradient = mean((state.params, state.step), task_keys(recipe, state.step, state.key))
         updates, opt_state = recipe.optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(params, opt_state, state.step + 1, state.key), value
+        state = TrainState(params, opt_state, state.step + 1, state.key)
+        return stay(state, recipe.devices, recipe.sharding), value
 
     return lax.scan(step, state, length=n_steps)
 
@@ -110,6 +114,12 @@ class DivergedError(RuntimeError):
     """The loss or a parameter became infinite or not a number; what was saved before is still good."""
 
 
+@jax.jit
+def finite(params: Params) -> Bool[Array, ""]:
+    """Whether all parameters are finite numbers: one answer, on whatever devices and processes they lie."""
+    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]))
+
+
 def train(
     recipe: Recipe, state: TrainState, n_steps: int, chunk_size: int, report: Callable[[Chunk], None] = lambda chunk: None
 ) -> TrainState:
@@ -118,13 +128,14 @@ def train(
     All that will run is compiled before the first step: a chunk, and the rest if the chunks do not divide the steps.
 
     A state that has come further is returned as it is. Reports hold the live state, on all devices: copy what must outlast
-    the call. The returned state is on the first device alone, so that what follows runs there once.
+    the call. The returned state is whole, on the first device alone, so that what follows runs there once. Where there are
+    several processes (`hosts.start_processes`), all call this alike, and each gets the state on its own first device.
 
     Raises `DivergedError` as soon as a loss or a parameter is not finite, before that chunk is reported.
     """
     checks.require(chunk_size >= 1, f"chunk_size is {chunk_size}; it must be at least 1.")
     run = jax.jit(advance, static_argnums=(0, 2), donate_argnums=1)
-    state = replicate(jax.tree.map(jnp.array, state), recipe.devices)
+    state = place(state, recipe.devices, recipe.sharding)
     done = int(state.step)
     left = max(0, n_steps - done)
     sizes = {min(chunk_size, left), left % chunk_size} - {0}
@@ -138,7 +149,7 @@ def train(
         if not np.isfinite(losses).all():
             first = done + 1 + int(np.argmin(np.isfinite(losses)))
             raise DivergedError(f"the loss of step {first} is {losses[first - done - 1]}; {ADVICE}")
-        if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
+        if not finite(state.params):
             raise DivergedError(f"the parameters after step {done + size} are not finite; {ADVICE}")
         done += size
         report(Chunk(state, losses, seconds))

@@ -1,4 +1,7 @@
-"""Metrics as plain JSON lines: one record a line, each with its step; appended, read, and cut back on resume."""
+"""Metrics as plain JSON lines: one record a line, each with its step; appended, read, and cut back on resume.
+
+Of several processes the first one alone writes; the others read, and wait for nothing.
+"""
 
 import json
 import os
@@ -7,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from jaxl2o.checks import InputError
+from jaxl2o.training.hosts import is_first_process
 
 Record = dict[str, Any]
 
 
 def append(path: Path, records: Iterable[Record]) -> None:
     """Add records to the end of the file, and see them on the disk before returning."""
+    if not is_first_process():
+        return
     with path.open("a", encoding="utf-8") as file:
         file.write("".join(json.dumps(record) + "\n" for record in records))
         file.flush()
@@ -44,7 +50,7 @@ def _record(path: Path, line: str) -> Record:
 
 def cut(path: Path, step: int) -> None:
     """Drop the records after `step`, which a resumed run will make again; rewritten under another name, then renamed."""
-    if path.exists():
+    if is_first_process() and path.exists():
         kept = [record for record in read(path) if record["step"] <= step]
         temporary = path.with_name(path.name + ".partial")
         temporary.unlink(missing_ok=True)

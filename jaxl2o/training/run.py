@@ -2,7 +2,8 @@
 
 metrics.jsonl has what the mathematics determines, one line a step; timing.jsonl has the clock, one line a chunk: its seconds
 without compiling, tasks and model FLOP a second, and the number of devices; checkpoints/ has the states. After a kill at any
-moment, all three are cut back to the newest checkpoint.
+moment, all three are cut back to the newest checkpoint that is whole. SIGTERM stops a run behind a chunk, when its state is
+saved. With several processes, all on one folder, the first writes metrics and timing.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from jaxl2o.training import metrics
 from jaxl2o.training.accounting import model_flops
 from jaxl2o.training.checkpoint import Checkpoints
 from jaxl2o.training.loop import Chunk, Recipe, TrainState, train
+from jaxl2o.training.preemption import Preempted, preemption
 
 
 def train_in(
@@ -27,14 +29,20 @@ def train_in(
     keep_latest: int = 2,
     keep_every: int = 10_000,
 ) -> TrainState:
-    """`train` with metrics, timing and checkpoints in `folder`; resumes bit-exactly from the newest checkpoint there.
+    """`train` with metrics, timing and checkpoints in `folder`; resumes bit-exactly from the newest whole checkpoint there.
+
+    The state may have been saved on another number of devices; then the curve goes on up to the rounding of sums.
 
     checkpoint_every: chunks between checkpoints; the end is always saved.  config: what identifies the run, as JSON.
 
-    Raises `CheckpointError` for damaged or foreign checkpoints and `DivergedError` for a loss that is not finite.
+    Raises `CheckpointError` for foreign checkpoints, or if all are damaged, `DivergedError` for a loss that is not finite, and
+    `Preempted` if SIGTERM came.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with Checkpoints(folder / "checkpoints", config or {}, keep_latest, keep_every) as checkpoints:
+    with (
+        preemption() as asked_to_stop,
+        Checkpoints(folder / "checkpoints", config or {}, keep_latest, keep_every) as checkpoints,
+    ):
         saved = checkpoints.restore(state)
         state = state if saved is None else saved
         for name in ("metrics.jsonl", "timing.jsonl"):
@@ -55,8 +63,12 @@ def train_in(
                 "devices": recipe.devices,
             }
             metrics.append(folder / "timing.jsonl", [clock])
-            if done >= n_steps or (done // chunk_size) % checkpoint_every == 0:
+            stop = asked_to_stop()
+            if stop or done >= n_steps or (done // chunk_size) % checkpoint_every == 0:
                 checkpoints.save(chunk.state)
             report(chunk)
+            if stop:
+                checkpoints.wait()
+                raise Preempted(f"SIGTERM stopped the training in {folder} after step {done}, which is saved.")
 
         return train(recipe, state, n_steps, chunk_size, keep)

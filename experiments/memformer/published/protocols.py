@@ -19,7 +19,8 @@ from experiments.memformer.measuring import ROOTS, D, adapted, kept, score, trai
 from experiments.memformer.published.config import Config
 from experiments.memformer.published.first_stage import first_stage
 from experiments.memformer.published.forms import Form, Start, predict, start
-from jaxl2o.evaluation.sweep import Point, sweep
+from jaxl2o.evaluation.grid import Point
+from jaxl2o.evaluation.sweep import sweep
 from jaxl2o.solvers.linear_first_order import linear_first_order, tied_coefficients
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.tasks.regression import linear_regression

@@ -1,0 +1,63 @@
+"""What of the arithmetic can be compared with the compiler, and with a state that exists."""
+
+import re
+from dataclasses import replace
+from functools import partial
+
+import jax
+import numpy as np
+
+from experiments.pod.trainings import Training
+from jaxl2o.training.accounting import model_flops
+from jaxl2o.training.budget import bytes_sent, work_of
+from jaxl2o.training.loop import advance, mean_loss, task_keys
+
+REDUCED = re.compile(r"= (\(.*?\)|\S+) all-reduce(?:-start)?\(.*?replica_groups=(\{\{[\d,]*\}|\{\}|\[\d+,(\d+)\])")
+ARRAY = re.compile(r"([a-z]+)(\d+)\[([\d,]*)\]")
+
+
+def flops_and_activation(training: Training) -> tuple[float, float]:
+    """Over the compiler's: our model FLOP of forward and backward pass of two tasks, and our bytes of activations of a task.
+
+    The compiler counts the body of a loop once, so layers are compiled one after another. Its bytes are what it plans for four
+    tasks less those for two, by halves.
+    """
+    training = training._replace(config=replace(training.config, unroll=True), at_once=0)
+    state, planned, flops = training.shapes(), {}, {}
+    for tasks in (2, 4):
+        recipe = training._replace(batch=tasks).recipe()
+        keys = jax.eval_shape(partial(task_keys, recipe), state.step, state.key)
+        gradient = jax.jit(jax.value_and_grad(partial(mean_loss, recipe))).lower(state.params, state.step, keys).compile()
+        memory, cost = gradient.memory_analysis(), gradient.cost_analysis()
+        assert memory is not None
+        assert cost is not None
+        planned[tasks], flops[tasks] = memory.temp_size_in_bytes, model_flops(recipe, state) / cost["flops"]
+    return flops[2], work_of(training.recipe(), state).activation / ((planned[4] - planned[2]) / 2)
+
+
+def state_bytes(training: Training) -> float:
+    """Our bytes of parameters and of Adam's state, from shapes, over those of a state that is initialised."""
+    work, state = work_of(training.recipe(), training.shapes()), jax.jit(training.state)(jax.random.key(0))
+    held = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves((state.params, state.opt_state)))
+    return (work.parameters + work.state) / held
+
+
+def communication(training: Training, devices: int, at_once: int) -> float:
+    """Our bytes that a device sends in a step, over those of the sums over devices in the compiled step."""
+    recipe = training._replace(batch=devices * (at_once or 1), at_once=at_once).recipe()._replace(devices=devices)
+    state = jax.eval_shape(training.state, jax.random.key(0))
+    program = jax.jit(advance, static_argnums=(0, 2)).lower(recipe, state, 1).compile().as_text() or ""
+    return bytes_sent(work_of(recipe, state), devices, "replicated") / sent(program, devices)
+
+
+def sent(program: str, devices: int) -> float:
+    """Bytes that a device sends in the sums of a compiled program: 2 (g-1)/g of a sum's bytes over each group of g devices."""
+    total = 0.0
+    for arrays, groups, length in REDUCED.findall(program):
+        count = int(length) if length else groups.count(",") + 1 if any(map(str.isdigit, groups)) else devices
+        held = sum(
+            int(bits) // 8 * int(np.prod([int(side) for side in shape.split(",") if side]))
+            for _, bits, shape in ARRAY.findall(arrays)
+        )
+        total += 2 * (count - 1) / count * held
+    return total

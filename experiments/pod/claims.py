@@ -1,0 +1,43 @@
+"""The claims: our arithmetic over what the compiler counts, and over a state that exists."""
+
+import numpy as np
+
+from experiments.claims import Claim
+from experiments.common import Results
+
+SOURCE = "the formulas of jaxl2o/training/budget.py"
+
+
+def claims(results: Results) -> list[Claim]:
+    """Of all checked trainings, the ratio farthest from one; of the sums over devices, plain and in pairs."""
+    names = [str(name) for name in results["checked"]]
+    ratios = np.array([results[f"ratios/{name}"] for name in names]).reshape(-1, 3)
+    found = []
+    if names:
+        flops, activation, state = (farthest(column) for column in ratios.T)
+        found = [
+            exact("pod/state-bytes", "bytes of parameters and Adam over those of a state", state, len(names)),
+            ratio("pod/flops-over-xla", "model FLOP of a gradient over the compiler's count", flops, 0.1, len(names)),
+            ratio("pod/activations-over-xla", "bytes of activations over those planned", activation, 1.0, len(names)),
+        ]
+    if "communication" in results:
+        devices, plain, paired = results["communication"]
+        text = f"bytes sent over those of the compiled step's sums over {devices:.0f} devices"
+        found.append(exact("pod/communication-over-compiled", text, plain, int(devices)))
+        found.append(exact("pod/communication-in-groups", f"{text}, tasks in groups", paired, int(devices)))
+    return found
+
+
+def farthest(ratios: np.ndarray) -> float:
+    """The ratio whose logarithm is the greatest in absolute value."""
+    return float(ratios[np.argmax(np.abs(np.log(ratios)))])
+
+
+def exact(id: str, text: str, measured: float, n: int) -> Claim:
+    """A ratio that is one by counting."""
+    return Claim(id, text, SOURCE, "theorem", "=", 1.0, 0.0, float(measured), None, n, (0,), "")
+
+
+def ratio(id: str, text: str, measured: float, tolerance: float, n: int) -> Claim:
+    """A ratio that the compiler's own choices move."""
+    return Claim(id, text, SOURCE, "measured", "=", 1.0, tolerance, measured, None, n, (0,), "")

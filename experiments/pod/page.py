@@ -1,0 +1,30 @@
+"""The tables of the page on scale, written from the kept run: `python -m experiments.pod.page`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from experiments.common import RESULTS, Results, write_atomically
+from experiments.pod.tables import markdown
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "scale.md"
+KEPT = RESULTS / "pod" / "quick" / "results.npz"
+BEGIN, END = "<!-- tables: python -m experiments.pod.page -->", "<!-- end of tables -->"
+
+
+def kept() -> Results:
+    """The results of the kept run."""
+    with np.load(KEPT, allow_pickle=False) as file:
+        return dict(file)
+
+
+def written(page: str, tables: str) -> str:
+    """The page with these tables between its two marks."""
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    text = written(PAGE.read_text(encoding="utf-8"), markdown(kept()))
+    write_atomically(PAGE, lambda path: path.write_text(text, encoding="utf-8"))

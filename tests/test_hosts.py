@@ -1,0 +1,195 @@
+"""Several processes: when they start, what they agree on, and that two train as one does, to the last bit."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from jaxl2o.checks import InputError
+from jaxl2o.objectives import least_squares, linear_prediction
+from jaxl2o.training import losses, metrics
+from jaxl2o.training.hosts import cluster, is_first_process, start_processes, told
+from jaxl2o.training.loop import Recipe, start, train
+from jaxl2o.training.parallel import devices_for, mesh_of
+from jaxl2o.types import Instance, Prompt, Task
+
+STEPS, WIDTH = 5, 4
+REPOSITORY = Path(__file__).parent.parent
+
+
+def sample(key):
+    """A linear problem of four unknowns."""
+    rows = jax.random.normal(key, (6, WIDTH))
+    prompt = Prompt(rows[:3], rows[:3] @ rows[5], rows[4:5], jnp.ones(3, dtype=bool))
+    return Instance(prompt, rows[4:5] @ rows[5], rows[5])
+
+
+def predict(params, prompt):
+    """A start of nothing, and a step along a learned matrix."""
+    iterate = params["matrix"] @ (prompt.x.T @ prompt.y) + params["offset"]
+    return jnp.stack([jnp.zeros(1), prompt.x_query @ iterate])
+
+
+def curve(sharding: str) -> list[float]:
+    """The losses of a training on two devices, in groups of two tasks, and the sum of what it has learned."""
+    task = Task(sample, least_squares, linear_prediction)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))
+    recipe = Recipe(predict, lambda step: task, losses.last_step(), optimizer, 16, devices=2, at_once=2, sharding=sharding)
+    params = {"matrix": 0.1 * jnp.eye(WIDTH), "offset": jnp.zeros(())}
+    found = []
+    state = train(
+        recipe, start(recipe, params, jax.random.key(0)), STEPS, STEPS, lambda chunk: found.extend(chunk.losses.tolist())
+    )
+    return [*found, float(state.params["matrix"].sum() + state.params["offset"])]
+
+
+def work(coordinator: str, process: int, folder: Path) -> None:
+    """What one of two processes does, and writes down in one line."""
+    start_processes(coordinator, 2, process)
+    metrics.append(folder / f"metrics-{process}.jsonl", [{"step": 1}])
+    answer = {name: curve(name) for name in ("replicated", "fsdp")}
+    answer |= {"first": is_first_process(), "told": told(lambda: process == 0), "devices": [devices_for(n) for n in (3, 4)]}
+    for name, call in (("refused", lambda: mesh_of(3)), ("stopped", lambda: told(lambda: 1 // 0 == 1))):
+        try:
+            call()
+        except (InputError, ZeroDivisionError) as error:
+            answer[name] = str(error)
+    (folder / f"answer-{process}.json").write_text(json.dumps(answer))
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What two processes over loopback answered, each with one device, compiled as in this process; and what they wrote."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    folder = tmp_path_factory.mktemp("hosts")
+    settings = {"PLATFORMS": "cpu", "NUM_CPU_DEVICES": "1", "ENABLE_X64": "1", "DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = {**os.environ, **{f"JAX_{name}": value for name, value in settings.items()}}
+    command = [sys.executable, __file__, coordinator]
+    options = {"cwd": REPOSITORY, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    processes = [subprocess.Popen([*command, str(process), str(folder)], **options) for process in range(2)]
+    said = [process.communicate(timeout=120)[0].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    return [json.loads((folder / f"answer-{process}.json").read_text()) for process in range(2)], folder
+
+
+@pytest.mark.parametrize("sharding", ["replicated", "fsdp"])
+def test_two_processes_train_as_one(answers, sharding):
+    """The same losses and parameters on two devices, of one process or of two, to the last bit; each process has them all."""
+    alone = curve(sharding)
+    assert alone[STEPS - 1] < alone[0]
+    assert [answer[sharding] for answer in answers[0]] == [alone, alone]
+
+
+def test_the_first_process_speaks_and_writes(answers):
+    """And what it decides is what all of them hear, its failing included."""
+    first, second = answers[0]
+    assert (first["first"], second["first"]) == (True, False)
+    assert (first["told"], second["told"]) == (True, True)
+    assert first["stopped"] == "integer division or modulo by zero"
+    assert second["stopped"] == "the first process has stopped; what it said tells why."
+    assert [path.name for path in answers[1].glob("metrics*")] == ["metrics-0.jsonl"]
+
+
+def test_every_process_has_as_many_devices(answers):
+    """A mesh takes the same number from each, so two processes share an even number of tasks, or do not share."""
+    for answer in answers[0]:
+        assert answer["devices"] == [1, 2]
+        assert (
+            "devices is 3, but the 2 processes together have 2; ask for 1, or for a multiple of 2 up to 2" in answer["refused"]
+        )
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The arguments by which JAX's runtime was started, which here it is not; no cluster is in the environment."""
+    calls = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(os, "environ", {})
+    return calls
+
+
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_NODELIST": "node[1-2]",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NTASKS": "2",
+}
+CLUSTERS = [
+    ({}, None),
+    (SLURM, "SLURM"),
+    (SLURM | {"SLURM_NTASKS": "1"}, None),
+    ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2"}, None),  # a shell on a login node, not a step
+    ({"OMPI_MCA_orte_hnp_uri": "1.0;tcp://10.0.0.1:2", "OMPI_COMM_WORLD_SIZE": "2"}, "Open MPI"),
+    ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"}, "Kubernetes"),
+    ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None),  # a pod of its own
+    ({"TPU_WORKER_HOSTNAMES": "a,b"}, "TPU"),
+    ({"TPU_WORKER_HOSTNAMES": "a", "TPU_ML_PLATFORM": "JAX"}, None),
+    ({"TPU_ML_PLATFORM": "JAX"}, "TPU"),
+    ({"TPU_SKIP_MDS_QUERY": "1"}, None),  # as JAX leaves the environment where there are no TPUs
+]
+
+
+@pytest.mark.parametrize(("environment", "kind"), CLUSTERS)
+def test_only_a_cluster_starts_processes(started, environment, kind):
+    """Without arguments JAX is asked to find the others where the environment is a cluster's, and else nothing starts."""
+    os.environ.update(environment)
+    start_processes()
+    assert cluster(environment) == kind
+    assert started == ([()] if kind else [])
+
+
+def test_one_process_is_one_process(started):
+    """Whatever the cluster says; and three arguments go to JAX as they are, the address if need be from the environment."""
+    os.environ.update(SLURM)
+    start_processes(processes=1)
+    assert started == []
+    start_processes("10.0.0.1:1234", 3, 2)
+    os.environ["JAX_COORDINATOR_ADDRESS"] = "10.0.0.2:99"
+    start_processes(None, 2, 0)
+    assert started == [("10.0.0.1:1234", 3, 2), ("10.0.0.2:99", 2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("10.0.0.1:1234", None, None), ["--coordinator came without --processes and --process", "or none where"]),
+        ((None, 2, 1), ["--processes and --process came without --coordinator"]),
+        ((None, None, 1), ["--process came without --coordinator and --processes"]),
+        (("10.0.0.1", 2, 1), ["the coordinator is '10.0.0.1'", "host and port"]),
+        (("10.0.0.1:1234", 2, 2), ["process is 2", "of 2 processes", "0 to 1"]),
+        (("10.0.0.1:1234", 0, 0), ["processes is 0", "at least 1"]),
+    ],
+)
+def test_halves_are_refused(started, refused, arguments, parts):
+    """One sentence, and nothing was started."""
+    refused(lambda: start_processes(*arguments), parts)
+    assert started == []
+
+
+def test_the_command_line_says_the_processes_and_the_layout(started, refused):
+    """Flags of processes are read before an experiment is; those of the layout change the recipe, unless they are a field."""
+    from experiments import __main__ as command
+
+    refused(lambda: command.main(["exactness", "--processes", "2"], None), ["--processes came without"])
+    words = ["--devices", "2", "--sharding", "fsdp", "--at-once=4", "--depth", "3"]
+    layout, rest = command.layout_of(words, {"depth"})
+    assert (layout, rest) == ((2, "fsdp", 4), ["--depth", "3"])
+    plain = Recipe(predict, lambda step: None, losses.last_step(), optax.sgd(1.0), 16, devices=8)
+    assert layout.of(plain) == plain._replace(devices=2, sharding="fsdp", at_once=4)
+    layout, rest = command.layout_of(words[:2], {"devices"})
+    assert rest == words[:2]
+    assert layout.of(plain) == plain
+
+
+if __name__ == "__main__":
+    work(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
