@@ -24,7 +24,7 @@ from experiments.claims import Claim, claim
 from experiments.common import RESULTS, Results, Run
 from experiments.figures import panels_of
 from experiments.fitting import fit
-from experiments.parts import place_of
+from experiments.parts import kept, place_of
 from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.config import check
 from experiments.sparse_recovery.measuring import path_of, score
@@ -64,7 +64,7 @@ class Config:
     tried: int = 1000  # steps of each try
     steps: int = 40_000  # of training at the best of them
     batch: int = 1024  # signals a step
-    random_steps: int = 40_000  # from the random start
+    random_steps: int = 30_000  # from the random start
     random_batch: int = 256  # prompts a step
     random_rate: float = 1e-3  # of Adam there
     reports: int = 40  # times that the validation error is measured
@@ -110,14 +110,13 @@ PRESETS = {
 def run(config: Config, run: Run) -> Results:
     """The parts that the config asks for."""
     results: Results = {}
-    if "theorem" in config.parts:
-        from_theorem(config, run, results)
-    if "random" in config.parts:
-        from_random(config, run, results)
+    for name, part in zip(PARTS, (from_theorem, from_random), strict=True):
+        if name in config.parts:
+            results |= kept(run, f"part {name}", partial(part, config, run))
     return results
 
 
-def from_theorem(config: Config, run: Run, results: Results) -> None:
+def from_theorem(config: Config, run: Run) -> Results:
     """The Transformer filled with a trained solver; the best rate; the long training; errors on test signals."""
     sizes, task = config.network, task_of(config.network)
     momentum = methods.with_momentum(config.d, config.depth)
@@ -137,7 +136,7 @@ def from_theorem(config: Config, run: Run, results: Results) -> None:
         _, seen = trained(config, run, title, recipe(rate, config.tried), network, config.tried, 1, task)
         errors.append(seen[-1, 1])
     best = config.rates[int(np.nanargmin(errors))]
-    results["rates/tried"], results["rates/errors"] = np.array(config.rates), np.array(errors)
+    results: Results = {"rates/tried": np.array(config.rates), "rates/errors": np.array(errors)}
     params, seen = trained(config, run, "Transformer", recipe(best, config.steps), network, config.steps, config.reports, task)
     results["history"], results["history/batch"] = seen, np.array(config.batch)
     paths["Transformer"] = answers(network, params)
@@ -145,9 +144,10 @@ def from_theorem(config: Config, run: Run, results: Results) -> None:
     for title, path in paths.items():
         with run.stage(f"theorem: {title}"):
             score(results, f"theorem/{title}", path, task, config.test, seed=TEST)
+    return results
 
 
-def from_random(config: Config, run: Run, results: Results) -> None:
+def from_random(config: Config, run: Run) -> Results:
     """Small TF as published, from random parameters, on prompts of all lengths: errors of labels by layer and by length."""
     sizes, title, n_steps = config.network, "Small TF", config.random_steps
 
@@ -158,9 +158,10 @@ def from_random(config: Config, run: Run, results: Results) -> None:
     recipe = networks.from_random(network, within, sizes, n_steps)
     params = fit(run, title, recipe, network.params, n_steps, jax.random.key(RANDOM))
     losses = np.array([line["loss"] for line in metrics.read(place_of(run, title) / "metrics.jsonl")])
-    results["random/loss"] = np.array([part.mean() for part in np.array_split(losses, min(200, len(losses)))])
+    results = {"random/loss": np.array([part.mean() for part in np.array_split(losses, min(200, len(losses)))])}
     asked(sizes, run, results, title, path_of_bare(network, params), config.longest)
     asked(sizes, run, results, "minimum norm", lambda prompt: methods.shortest(prompt) @ queries(prompt).T, config.longest)
+    return results
 
 
 def on_device(network: Network) -> Network:
@@ -242,9 +243,11 @@ def layers(axes: Axes, results: Results) -> None:
         if title != "Transformer, no safeguard":
             style = "--" if "filled" in title else "-"
             axes.semilogy(results[f"theorem/{title}/mean"][0], style, color=colour_of(title), label=title)
-    with np.load(RESULTS / "sparse_recovery" / "quick" / "results.npz", allow_pickle=False) as kept:
+    with np.load(RESULTS / "sparse_recovery" / "quick" / "results.npz", allow_pickle=False) as others:
         for title in ("FISTA, 400 steps", "in-context ALISTA"):
-            axes.axhline(kept[f"fresh/{title}/mean"][0, -1], color=colour_of(title), linewidth=1.0, linestyle=":", label=title)
+            axes.axhline(
+                others[f"fresh/{title}/mean"][0, -1], color=colour_of(title), linewidth=1.0, linestyle=":", label=title
+            )
     axes.set(title="ten measurements: mean error", xlabel="layer", ylabel="relative error")
     axes.legend()
 
