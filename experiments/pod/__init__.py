@@ -36,6 +36,7 @@ from jaxl2o.training.budget import work_of
 
 COST = {"smoke": "6 s", "quick": "3 min"}
 WIDE = ("wide, 2048", "wide, 4096")
+DIVIDED = "GPT-2, 9.5 M"  # every array of it is cut by a power of two of devices; those of width 42 are not
 PAPERS = ("Small TF", "GPT-2, 9.5 M", "Memformer", "linear attention", "mixture encoder")
 
 
@@ -90,4 +91,8 @@ def run(config: Config, run: Run) -> Results:
         with run.stage(f"sums over {devices} devices"):
             training = own[config.checked[0]]
             results["communication"] = np.array([devices, *(communication(training, devices, group) for group in (0, 1))])
+    if devices > 1 and DIVIDED in config.checked:
+        with run.stage(f"parameters cut among {devices} devices"):
+            found = (communication(own[DIVIDED], devices, group, "fsdp") for group in (0, 1))
+            results["communication, cut"] = np.array([devices, *found])
     return results

@@ -11,8 +11,14 @@ from experiments.pod.trainings import Training
 from jaxl2o.training.accounting import model_flops
 from jaxl2o.training.budget import bytes_sent, work_of
 from jaxl2o.training.loop import advance, mean_loss, task_keys
+from jaxl2o.training.parallel import Sharding
 
-REDUCED = re.compile(r"= (\(.*?\)|\S+) all-reduce(?:-start)?\(.*?replica_groups=(\{\{[\d,]*\}|\{\}|\[\d+,(\d+)\])")
+# of a line of the compiled program: the arrays that come out, the kind, and the groups of devices
+SENT = re.compile(
+    r"= (\(.*?\)|\S+) (all-reduce|all-gather|reduce-scatter)(?:-start)?\(.*?replica_groups=(\{\{[\d,]*\}|\{\}|\[\d+,(\d+)\])"
+)
+# bytes that each of a group's g devices sends, over those that come out
+SHARE = {"all-reduce": lambda g: 2 * (g - 1) / g, "all-gather": lambda g: (g - 1) / g, "reduce-scatter": lambda g: g - 1}
 ARRAY = re.compile(r"([a-z]+)(\d+)\[([\d,]*)\]")
 
 
@@ -42,22 +48,23 @@ def state_bytes(training: Training) -> float:
     return (work.parameters + work.state) / held
 
 
-def communication(training: Training, devices: int, at_once: int) -> float:
-    """Our bytes that a device sends in a step, over those of the sums over devices in the compiled step."""
-    recipe = training._replace(batch=devices * (at_once or 1), at_once=at_once).recipe()._replace(devices=devices)
+def communication(training: Training, devices: int, at_once: int, sharding: Sharding = "replicated") -> float:
+    """Our bytes that a device sends in a step, over those of the compiled step."""
+    recipe = training._replace(batch=devices * (at_once or 1), at_once=at_once).recipe()
+    recipe = recipe._replace(devices=devices, sharding=sharding)
     state = jax.eval_shape(training.state, jax.random.key(0))
     program = jax.jit(advance, static_argnums=(0, 2)).lower(recipe, state, 1).compile().as_text() or ""
-    return bytes_sent(work_of(recipe, state), devices, "replicated") / sent(program, devices)
+    return bytes_sent(work_of(recipe, state), devices, sharding) / sent(program, devices)
 
 
 def sent(program: str, devices: int) -> float:
-    """Bytes that a device sends in the sums of a compiled program: 2 (g-1)/g of a sum's bytes over each group of g devices."""
+    """Bytes that a device sends in a compiled program, by ring algorithms over each group of devices."""
     total = 0.0
-    for arrays, groups, length in REDUCED.findall(program):
+    for arrays, kind, groups, length in SENT.findall(program):
         count = int(length) if length else groups.count(",") + 1 if any(map(str.isdigit, groups)) else devices
         held = sum(
             int(bits) // 8 * int(np.prod([int(side) for side in shape.split(",") if side]))
             for _, bits, shape in ARRAY.findall(arrays)
         )
-        total += 2 * (count - 1) / count * held
+        total += SHARE[kind](count) * held
     return total

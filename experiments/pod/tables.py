@@ -7,7 +7,8 @@ from rich.table import Table
 from experiments.common import Results
 from experiments.pod.devices import CHIPS
 from jaxl2o.training.accounting import Product
-from jaxl2o.training.budget import DAY, Device, Plan, Sharding, Work, fitting, most_chips, plan
+from jaxl2o.training.budget import DAY, Device, Plan, Work, fitting, most_chips, plan
+from jaxl2o.training.parallel import Sharding
 
 CHOSEN = (1, 8, 64, 256)  # chips of the tables
 SHARDINGS: tuple[Sharding, ...] = ("replicated", "fsdp")

@@ -25,15 +25,15 @@ What a chip holds (A: activations of its tasks, or of one group of them; S: the 
 
 import math
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from jaxl2o import checks
 from jaxl2o.training.accounting import Product, matrix_products
 from jaxl2o.training.loop import Recipe, TrainState, mean_loss, task_keys
+from jaxl2o.training.parallel import Sharding
 
-Sharding = Literal["replicated", "fsdp"]
 DAY = 86_400.0
 
 
