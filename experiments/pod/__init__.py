@@ -9,7 +9,8 @@ v4 0.46 (arXiv:2204.02311, as recalled). The default is 0.4.
 
 How. A training's shapes, without any arrays, give its products, parameters, Adam's state, and the bytes that the forward pass
 keeps. What the compiler can be asked it is asked: FLOP and planned memory of each paper's gradient at two and four tasks, and
-the sums over this machine's devices in a compiled step. Each paper's state is initialised and weighed. Nothing is trained.
+the sums over this machine's devices in a compiled step. Each paper's state is initialised and weighed. Nothing is trained; the
+steps that the experiment `accelerator` timed on one H100 stand beside their plan.
 
 Expected. Ratios of one; FLOP a little less than the compiler's, which counts elementwise work too; activations between half and
 twice those of the compiler, which keeps some of them twice and computes others again.
@@ -24,8 +25,8 @@ from typing import Literal
 import jax
 import numpy as np
 
-from experiments.common import Results, Run
-from experiments.pod.checks import communication, flops_and_activation, state_bytes
+from experiments.common import RESULTS, Results, Run
+from experiments.pod.checks import SHAPES, beside, communication, flops_and_activation, state_bytes
 from experiments.pod.claims import claims as claims
 from experiments.pod.devices import CHIPS
 from experiments.pod.figure import plot as plot
@@ -37,6 +38,7 @@ from jaxl2o.training.budget import work_of
 COST = {"smoke": "6 s", "quick": "3 min"}
 WIDE = ("wide, 2048", "wide, 4096")
 DIVIDED = "GPT-2, 9.5 M"  # every array of it is cut by a power of two of devices; those of width 42 are not
+MEASURED = "nvidia-h100-80gb-hbm3"  # whose steps were timed by the experiment `accelerator`
 PAPERS = ("Small TF", "GPT-2, 9.5 M", "Memformer", "linear attention", "mixture encoder")
 
 
@@ -95,4 +97,7 @@ def run(config: Config, run: Run) -> Results:
         with run.stage(f"parameters cut among {devices} devices"):
             found = (communication(own[DIVIDED], devices, group, "fsdp") for group in (0, 1))
             results["communication, cut"] = np.array([devices, *found])
+    measured = RESULTS / "accelerator" / MEASURED / "results.npz"
+    if measured.exists():
+        results |= beside(measured, {name: every[name] for name in SHAPES if name in config.planned}, config.fraction)
     return results

@@ -3,13 +3,16 @@
 import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
 
+from experiments.common import Results
+from experiments.pod.devices import CHIPS
 from experiments.pod.trainings import Training
 from jaxl2o.training.accounting import model_flops
-from jaxl2o.training.budget import bytes_sent, work_of
+from jaxl2o.training.budget import bytes_sent, plan, work_of
 from jaxl2o.training.loop import advance, mean_loss, task_keys
 from jaxl2o.training.parallel import Sharding
 
@@ -19,6 +22,8 @@ SENT = re.compile(
 )
 # bytes that each of a group's g devices sends, over those that come out
 SHARE = {"all-reduce": lambda g: 2 * (g - 1) / g, "all-gather": lambda g: (g - 1) / g, "reduce-scatter": lambda g: g - 1}
+# the shapes of `accelerator` that are these trainings
+SHAPES = {"Small TF": "small-tf-n40", "GPT-2, 9.5 M": "gpt2-n40"}
 ARRAY = re.compile(r"([a-z]+)(\d+)\[([\d,]*)\]")
 
 
@@ -55,6 +60,20 @@ def communication(training: Training, devices: int, at_once: int, sharding: Shar
     state = jax.eval_shape(training.state, jax.random.key(0))
     program = jax.jit(advance, static_argnums=(0, 2)).lower(recipe, state, 1).compile().as_text() or ""
     return bytes_sent(work_of(recipe, state), devices, sharding) / sent(program, devices)
+
+
+def beside(measured: Path, every: dict[str, Training], fraction: float) -> Results:
+    """Seconds of a step on one H100, by training and batch: timed, in results that are kept, and planned, in bfloat16."""
+    device, timed, planned, names = CHIPS["H100 SXM"].device, [], [], []
+    with np.load(measured, allow_pickle=False) as kept:
+        for name, training in every.items():
+            shape = f"{SHAPES[name]}/"
+            for batch in sorted(int(key.split("/")[1]) for key in kept if key.startswith(shape) and key.endswith("/seconds")):
+                recipe = training._replace(batch=batch).recipe()
+                names.append(f"{name}, {batch:,} tasks")
+                timed.append(np.median(kept[f"{shape}{batch}/seconds"]))
+                planned.append(plan(work_of(recipe, training.shapes()), device, 1, "replicated", fraction).most)
+    return {"timed/names": np.array(names), "timed/seconds": np.array(timed), "timed/planned": np.array(planned)}
 
 
 def sent(program: str, devices: int) -> float:

@@ -30,6 +30,25 @@ def claims(results: Results) -> list[Claim]:
         text = f"bytes sent over those of the compiled step, parameters cut among {devices:.0f} devices"
         found.append(ratio("pod/communication-fsdp", text, plain, 1e-5, int(devices)))
         found.append(ratio("pod/communication-fsdp-in-groups", f"{text}, tasks in groups", paired, 1e-5, int(devices)))
+    if len(results.get("timed/seconds", ())):
+        ratios = results["timed/seconds"] / results["timed/planned"]
+        text = "seconds of a step on one H100 over those planned, the worst of the timed models and batches"
+        found.append(
+            Claim(
+                "pod/h100-step-over-plan",
+                text,
+                SOURCE,
+                "ratio",
+                "<=",
+                2.0,
+                0.0,
+                float(ratios.max()),
+                None,
+                len(ratios),
+                (0,),
+                "",
+            )
+        )
     return found
 
 

@@ -159,7 +159,17 @@ def chips_table(results: Results) -> tuple[str, list[str], Rows]:
     return "Devices", [*head, "side", "an operation", "source"], rows
 
 
-TABLES = (work_table, days_table, sharing_table, devices_table, memory_table)
+def timed_table(results: Results) -> tuple[str, list[str], Rows]:
+    """What was timed beside what is planned."""
+    columns = (results.get(f"timed/{key}", np.zeros(0)) for key in ("names", "seconds", "planned"))
+    rows = [
+        [str(name), f"{1000 * planned:.1f} ms", f"{1000 * seconds:.1f} ms", f"{seconds / planned:.1f}"]
+        for name, seconds, planned in zip(*columns, strict=True)
+    ]
+    return "A step on one H100", ["training", "planned", "measured", "measured over planned"], rows
+
+
+TABLES = (work_table, days_table, sharing_table, devices_table, memory_table, timed_table)
 
 
 def table(results: Results) -> Group:
