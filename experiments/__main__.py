@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import common
-from jaxl2o.checks import InputError
+from jaxl2o.checks import InputError, require
 from jaxl2o.training.hosts import is_first_process, start_processes
 from jaxl2o.training.loop import DivergedError
 from jaxl2o.training.parallel import Sharding
@@ -66,7 +66,7 @@ def main(arguments: list[str], console: Console) -> None:
         prog="python -m experiments",
         description="Run an experiment, or list them all.",
         epilog="`python -m experiments NAME --help` shows the values of its presets, each of which is a flag. --devices N, "
-        "--sharding replicated|fsdp and --at-once N (tasks of a device at one time) lay out the trainings of any experiment "
+        "--sharding replicated|fsdp and --at-once N (tasks of a device at one time) lay out the trainings of an experiment "
         "that has no value of that name itself.",
         add_help=False,
         allow_abbrev=False,
@@ -91,6 +91,11 @@ def main(arguments: list[str], console: Console) -> None:
     console.quiet = not is_first_process()
     module = common.load(name)
     layout, rest = layout_of(rest, {field.name for field in dataclasses.fields(module.Config)})
+    require(
+        layout == common.Layout() or name in common.LAID_OUT,
+        f"{name} lays out its own trainings, if it has any; leave out --devices, --sharding and --at-once, "
+        f"or take one of {', '.join(sorted(common.LAID_OUT))}.",
+    )
     preset = nearest("preset", known.preset, tuple(module.PRESETS))
     fields = tuple(
         f"--{form}{field.name}".replace("_", "-")

@@ -57,6 +57,18 @@ EXPERIMENTS = (
     "accelerator",
     "pod",
 )
+# those whose trainings a layout is for; the others lay out their own
+LAID_OUT = frozenset(
+    {
+        "compressed_sensing",
+        "sparse_recovery",
+        "sparse_recovery.transformers",
+        "sparse_recovery.at_length",
+        "l2o_benchmark",
+        "newton",
+        "mixture.trained",
+    }
+)
 RESULTS = Path(__file__).parent / "results"
 STYLE = Path(__file__).parent / "style.mplstyle"
 Results = dict[str, np.ndarray]

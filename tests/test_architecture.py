@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments import common
+
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "jaxl2o").rglob("*.py"))
 EXPERIMENTS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "experiments").rglob("*.py"))
@@ -166,6 +168,19 @@ def test_experiments_do_not_import_each_other():
     roots = {part(name, 0) for module in LIBRARY for name in imports(module, read(module))}
     assert not roots & {"experiments", "tests"}
     assert {"jax", "jaxl2o"} <= roots
+
+
+def test_a_layout_is_for_those_who_use_it():
+    """The experiments that take --devices, --sharding and --at-once are those whose own files lay trainings out."""
+    shared = {f"experiments/{name}.py" for name in SHARED_EXPERIMENTS | {"__main__"}}
+    use = {m for m in EXPERIMENTS if m not in shared and ("layout.of(" in read(m) or "fitting import fit" in read(m))}
+    packages = {name.replace(".", "/") for name in common.EXPERIMENTS}
+
+    def owner(module: str) -> str:
+        inside = module.removeprefix("experiments/").removesuffix(".py")
+        return max((name for name in packages if f"{inside}/".startswith(f"{name}/")), key=len).replace("/", ".")
+
+    assert {owner(module) for module in use} == common.LAID_OUT
 
 
 def test_the_table_of_constructions_is_imported_by_no_construction():

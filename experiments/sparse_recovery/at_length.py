@@ -172,7 +172,7 @@ def trained(
     config: Config, run: Run, title: str, recipe: Recipe, network: Network, n_steps: int, reports: int, task: Task
 ) -> tuple[Params, Float[np.ndarray, "reports 3"]]:
     """The parameters after a training, and on its way: steps, mean and median relative error on validation signals."""
-    folder = place_of(run, title)
+    folder, recipe = place_of(run, title), run.layout.of(recipe)
     key = jax.random.key(VALIDATION)
 
     @jax.jit
