@@ -3,8 +3,8 @@
 Claim. In float32 at highest precision the constructions' gaps are within ten times those of the kept CPU. A training that
 goes on from its checkpoint on the machine's CPU, and then back, keeps to the losses of one that stays, to 1e-4. Steps of Small
 TF and GPT-2 train more tasks a second than two CPU cores (on a CPU: half as many), at 5 % and 20 % of the peak of large
-products. Of a thousand small trainings in one call each costs at most a tenth of one alone (on a CPU: no more than it), which was
-set after the first run on an H100. All of it takes at most eight minutes.
+products. Of a thousand small trainings in one call each costs at most a tenth of one alone, which was set after an H100's first
+run; on a CPU, no more than it. All of it takes at most eight minutes.
 Found. On one H100 steps reach 1.7 to 1.8 % (Small TF) and 6.9 to 7.1 % (GPT-2) of the peak: the claims of 5 and 20 % fail.
 Source. Own measurement; the theorems' sources stand in the experiment `exactness`, the shapes in `speed.training`.
 How. One construction of each family on the prompts of `exactness`; by default accelerators round the factors of float32
