@@ -20,7 +20,7 @@ WORK = Work(
     64, 0, (Product(2, 3, 10, 128, 128), Product(1, 1, 7, 5, 200)), parameters=800, gradient=804, state=1600, activation=50
 )
 DEVICE = Device(
-    peak=1e6, memory=4000.0, bandwidth=1e3, link=100.0, island=16, network=2.0, axes=2, side=128, operation=0.5, hop=0.25
+    peak=1e6, memory=4004.0, bandwidth=1e3, link=100.0, island=16, network=2.0, axes=2, side=128, operation=0.5, hop=0.25
 )
 
 
