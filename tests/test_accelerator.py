@@ -29,6 +29,8 @@ def made_up(**changes):
         "gpt2/4096/flops": np.array(4e11),
         "sweep/counts": np.array([1, 1000]),
         "sweep/seconds": np.array([0.5, 10.0]),
+        "sweep/calls": np.array([40, 5]),
+        "seconds": np.array(300.0),
     }
     return plain | changes
 
@@ -39,6 +41,7 @@ MEASURED = {
     "accelerator/gpt2-tasks-per-second": 200.0,
     "accelerator/gpt2-of-peak": 0.4,
     "accelerator/sweep-1000-ratio": 0.02,
+    "accelerator/seconds": 300.0,
 }
 # what makes one claim fail, and no other
 FAULTS = {
@@ -46,7 +49,8 @@ FAULTS = {
     "accelerator/resume-gap": {"crossing/moves": np.array([2.0, 1.0 - 2e-4, 0.5])},
     "accelerator/gpt2-tasks-per-second": {"two-cores": np.array([201.0])},
     "accelerator/gpt2-of-peak": {"peak/bfloat16": np.array(2.1e12)},
-    "accelerator/sweep-1000-ratio": {"sweep/seconds": np.array([0.5, 501.0])},
+    "accelerator/sweep-1000-ratio": {"sweep/seconds": np.array([0.5, 51.0])},
+    "accelerator/seconds": {"seconds": np.array(481.0)},
 }
 
 
@@ -65,13 +69,22 @@ def test_every_claim_can_fail(id):
     assert [claim.id for claim in claims(made_up(**FAULTS[id])) if not claim.holds] == [id]
 
 
-def test_another_cpu_may_be_half_as_fast():
-    """The expectation is half of the kept tasks a second on a CPU, and all of them on an accelerator."""
+def test_less_is_expected_of_a_cpu():
+    """Half of the kept tasks a second on a CPU, all on an accelerator; a training of many for what one costs, and a tenth."""
 
-    def expected(name):
-        return next(c.expected for c in claims(made_up(device=np.array(name))) if c.id.endswith("tasks-per-second"))
+    def expected(name, end):
+        return next(c.expected for c in claims(made_up(device=np.array(name))) if c.id.endswith(end))
 
-    assert (expected("cpu-2-cores"), expected("nvidia-x")) == (50.0, 100.0)
+    assert [expected(name, "tasks-per-second") for name in ("cpu-2-cores", "nvidia-x")] == [50.0, 100.0]
+    assert [expected(name, "sweep-1000-ratio") for name in ("cpu-2-cores", "nvidia-x")] == [1.0, 0.1]
+
+
+def test_results_without_seconds_or_calls_claim_none():
+    """Runs that did not clock their parts have no claim of it, and three calls a median, the fewest that are made."""
+    plain = made_up()
+    old = claims({key: value for key, value in plain.items() if key not in ("seconds", "sweep/calls")})
+    assert [claim.id for claim in old] == [id for id in MEASURED if id != "accelerator/seconds"]
+    assert [found[-1].n for found in (old, claims(plain)[:-1])] == [3, 5]
 
 
 def test_an_accelerator_is_timed_at_a_large_batch_too(monkeypatch, tmp_path):

@@ -13,14 +13,14 @@ from experiments.pod.page import PAGE, kept, written
 from experiments.pod.tables import days, markdown, words, works
 from experiments.pod.trainings import trainings
 from jaxl2o.training.accounting import Product, matrix_products, model_flops
-from jaxl2o.training.budget import Device, Work, filled, fitting, most_chips, plan, work_of
+from jaxl2o.training.budget import Device, Work, filled, fitting, most_chips, plan, waiting, work_of
 
 # numbers of which every formula is worked out by hand: 2 products a step, one of them twice
 WORK = Work(
     64, 0, (Product(2, 3, 10, 128, 128), Product(1, 1, 7, 5, 200)), parameters=800, gradient=804, state=1600, activation=50
 )
 DEVICE = Device(
-    peak=1e6, memory=4000.0, bandwidth=1e3, link=100.0, island=16, network=2.0, axes=2, side=128, operation=0.5, hop=0.25
+    peak=1e6, memory=4004.0, bandwidth=1e3, link=100.0, island=16, network=2.0, axes=2, side=128, operation=0.5, hop=0.25
 )
 
 
@@ -47,10 +47,18 @@ def test_what_chips_send_and_hold():
     assert plan(groups, DEVICE, 4).sent == 2 * 804
     assert plan(groups, DEVICE, 4, "fsdp").sent == 3 / 4 * (800 + 804)
     assert plan(groups, DEVICE, 4).operations == 2 * plan(WORK, DEVICE, 4).operations
-    assert plan(WORK, DEVICE, 4).memory == 800 + 1600 + 800 + 16 * 50
-    assert plan(groups, DEVICE, 4).memory == 800 + 1600 + 800 + 8 * 50
-    assert plan(WORK, DEVICE, 4, "fsdp").memory == (800 + 1600) / 4 + 2 * 800 + 16 * 50
+    assert plan(WORK, DEVICE, 4).memory == 800 + 1600 + 804 + 16 * 50
+    assert plan(groups, DEVICE, 4).memory == 800 + 1600 + 2 * 804 + 8 * 50
+    assert plan(groups, DEVICE, 1).memory == 800 + 1600 + 4 * 804 + 8 * 50
+    assert plan(WORK, DEVICE, 4, "fsdp").memory == (800 + 1600) / 4 + 800 + 804 + 16 * 50
+    assert plan(groups, DEVICE, 4, "fsdp").memory == (800 + 1600) / 4 + 800 + 2 * 804 + 8 * 50
     assert plan(WORK, DEVICE, 1, "fsdp") == plan(WORK, DEVICE, 1)
+
+
+@pytest.mark.parametrize(("groups", "gradients"), [(1, 0), (2, 1), (3, 1), (8, 3), (48, 5), (64, 6)])
+def test_gradients_that_wait(groups, gradients):
+    """log2 of the groups; of 3 x 16 one for each of four halvings, and one for the three."""
+    assert waiting(groups) == gradients
 
 
 def test_links_and_hops():

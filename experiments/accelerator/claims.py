@@ -1,13 +1,19 @@
-"""What is claimed of a device. All expectations were set before anything was measured on an accelerator."""
+"""What is claimed of a device. Expectations were set before anything was measured on an accelerator, but for a sweep's.
+
+That of a sweep on accelerators, a tenth, was set after the first run on an H100, which measured 0.002 where at most 1 had been
+expected: it is an expectation for other devices.
+"""
 
 import numpy as np
 
-from experiments.accelerator.config import SEED
+from experiments.accelerator.config import FEWEST, SEED
 from experiments.claims import Claim, claim
 from experiments.common import Results
 
 FACTOR = 10.0  # a device may sum in another order, whose rounding is not the CPU's
 CPU_SHARE = 0.5  # of the kept tasks a second, for another CPU, which is not alone either and compiles layers in a loop
+CPU_SWEEP, SWEEP = 1.0, 0.1  # of the seconds alone, for a training of many in one call: on a CPU, on an accelerator
+SECONDS = 480.0  # the whole run, which is to be cheap enough for a machine that is lent
 FRACTIONS = {"small-tf": 0.05, "gpt2": 0.2}  # of the peak of matrix products: heads of width 42 fill no matrix unit
 
 
@@ -39,7 +45,7 @@ def cost_ratio(results: Results) -> float:
 
 
 def claims(results: Results) -> list[Claim]:
-    """Exactness, resumption, speed and fraction of peak of every shape, and the cost of a sweep."""
+    """Exactness, resumption, speed and fraction of peak of every shape, the cost of a sweep, the run's seconds."""
     gaps, moved, counts = results["exact/highest"] / results["exact/cpu"], crossing_gap(results), results["sweep/counts"]
     here, there = results["crossing/places"]
     found = [
@@ -71,19 +77,37 @@ def claims(results: Results) -> list[Claim]:
         f"seconds a model of {counts[-1]} small trainings in one call, over the seconds of one alone",
         cost_ratio(results),
         "<=",
-        1.0,
-        n=int(counts[-1]),
+        CPU_SWEEP if on_cpu(results) else SWEEP,
+        n=fewest_calls(results),
         seeds=(SEED,),
         kind="ratio",
     )
-    return [*found, ratio]
+    return [*found, ratio, *run_seconds(results)]
+
+
+def on_cpu(results: Results) -> bool:
+    """Whether the device is a CPU, by its name."""
+    return str(results["device"]).startswith("cpu")
+
+
+def fewest_calls(results: Results) -> int:
+    """How many timed calls each of the two compared medians has at least; runs that did not count them made so many or more."""
+    return int(results["sweep/calls"][[0, -1]].min()) if "sweep/calls" in results else FEWEST
+
+
+def run_seconds(results: Results) -> list[Claim]:
+    """What the run took; nothing of one that did not clock its parts."""
+    if "seconds" not in results:
+        return []
+    text, seconds = "seconds of all parts of the run, compiling and all", float(results["seconds"])
+    return [claim("accelerator/seconds", text, seconds, "<=", SECONDS, n=1, seeds=(SEED,), unit="s")]
 
 
 def shape_claims(results: Results, name: str, two_cores: float) -> list[Claim]:
     """A shape's tasks a second at its own batch, and its fraction of the peak at the largest."""
     sizes = batches(results, name)
     first, largest = sizes[0], sizes[-1]
-    share = CPU_SHARE if str(results["device"]).startswith("cpu") else 1.0
+    share = CPU_SHARE if on_cpu(results) else 1.0
     return [
         claim(
             f"accelerator/{name}-tasks-per-second",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxl2o.checks import require
 
 SEED = 0
+FEWEST = 3  # calls of which a sweep's median is taken
 FAMILIES = (  # a construction of every family
     "gradient-descent",
     "lista-vm",

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from experiments.accelerator.config import SEED, Config
+from experiments.accelerator.config import FEWEST, SEED, Config
 from experiments.common import Results
 from jaxl2o.evaluation.sweep import Point, sweep
 from jaxl2o.solvers.learned import learned
@@ -19,7 +19,7 @@ from jaxl2o.training.loop import Recipe, advance, start
 
 N, D, DEPTH = 20, 5, 4
 CONDITIONS = (1, 2, 4, 8, 16)  # of the covariances
-LEAST = 0.2  # seconds: calls are repeated for so long, but at least three times
+LEAST = 0.2  # seconds for which calls are repeated, FEWEST of them or more
 
 
 def costs(config: Config) -> Results:
@@ -35,17 +35,18 @@ def costs(config: Config) -> Results:
         recipe = Recipe(learner.predict, lambda step: task, losses.last_step(), optimizer, config.swept_batch)
         return advance(recipe, start(recipe, first, jax.random.key(point["seed"])), config.swept_steps)[1][-1]
 
-    def seconds(count: int) -> float:
-        """The median seconds of so many trainings in one call, without compiling."""
+    def seconds(count: int) -> list[float]:
+        """The seconds of every timed call of so many trainings, behind one that warms up."""
         numbers = jnp.arange(count)
         points = {"rate": jnp.full(count, 1e-2), "covariance": numbers % len(CONDITIONS), "seed": SEED + numbers}
         call = jax.jit(jax.vmap(trained)).lower(points).compile()
+        jax.block_until_ready(call(points))
         times: list[float] = []
-        while len(times) < 3 or sum(times) < LEAST:
+        while len(times) < FEWEST or sum(times) < LEAST:
             began = perf_counter()
             jax.block_until_ready(call(points))
             times.append(perf_counter() - began)
-        return float(np.median(times))
+        return times
 
     most = max(config.counts)
     rates = np.geomspace(1e-3, 1e-1, max(1, min(10, most // len(CONDITIONS))))
@@ -53,10 +54,13 @@ def costs(config: Config) -> Results:
     axes = {"rate": rates, "covariance": range(len(CONDITIONS)), "seed": seeds}
     began = perf_counter()
     losses_found = sweep(trained, axes, most).values
+    whole = perf_counter() - began
+    times = [seconds(count) for count in config.counts]
     return {
-        "sweep/whole": np.array(perf_counter() - began),
+        "sweep/whole": np.array(whole),
         "sweep/losses": losses_found,
         "sweep/rates": rates,
         "sweep/counts": np.array(config.counts),
-        "sweep/seconds": np.array([seconds(count) for count in config.counts]),
+        "sweep/seconds": np.array([np.median(calls) for calls in times]),
+        "sweep/calls": np.array([len(calls) for calls in times]),
     }

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from experiments import common
+from experiments.accelerator.clock import clocked
 from experiments.accelerator.config import Config
 from experiments.common import Results, Run
-from experiments.parts import kept
 from jaxl2o.training.accounting import matrix_peak, model_flops, peak_memory
 from jaxl2o.training.loop import Chunk, train
 from jaxl2o.training.parallel import compute_dtype
@@ -20,13 +20,13 @@ def timings(config: Config, run: Run) -> Results:
     """Every shape at the batch of its own, and on an accelerator also at a large one; the peak in each dtype that is used."""
     shapes = common.load("speed.shapes").SHAPES
     dtypes = sorted({"float32", compute_dtype() or "float32"})
-    found = kept(run, "the peak of matrix products", lambda: {f"peak/{dtype}": peak(dtype) for dtype in dtypes})
+    found = clocked(run, "the peak of matrix products", lambda: {f"peak/{dtype}": peak(dtype) for dtype in dtypes})
     for name in config.shapes:
         shape = shapes[name]._replace(depth=config.depth)
         large = 2 ** int(np.log2(config.tokens // (2 * shape.n + 1)))
         for batch in (shape.batch,) if jax.default_backend() == "cpu" else (shape.batch, large):
             compute = partial(timed, config, shape._replace(batch=batch), f"{name}/{batch}")
-            found |= kept(run, f"{name}, {batch} tasks a step", compute)
+            found |= clocked(run, f"{name}, {batch} tasks a step", compute)
     return found | {"dtype": np.array(compute_dtype() or "float32"), "memory": np.array(peak_memory()), **before(config)}
 
 

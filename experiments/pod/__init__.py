@@ -8,12 +8,14 @@ fraction of peak: our step on two CPU cores reaches 0.45 to 0.67 of its matrix p
 v4 0.46 (arXiv:2204.02311, as recalled). The default is 0.4.
 
 How. A training's shapes, without any arrays, give its products, parameters, Adam's state, and the bytes that the forward pass
-keeps. What the compiler can be asked it is asked: FLOP and planned memory of each paper's gradient at two and four tasks, and
-the sums over this machine's devices in a compiled step. Each paper's state is initialised and weighed. Nothing is trained; the
-steps that the experiment `accelerator` timed on one H100 stand beside their plan.
+keeps. What the compiler can be asked it is asked: FLOP and planned memory of each paper's gradient at two and four tasks,
+the sums over this machine's devices in a compiled step, and the memory of a step of 64 groups of a wide model in small. Each
+paper's state is initialised and weighed. Nothing is trained; the steps that the experiment `accelerator` timed on one H100
+stand beside their plan.
 
 Expected. Ratios of one; FLOP a little less than the compiler's, which counts elementwise work too; activations between half and
-twice those of the compiler, which keeps some of them twice and computes others again.
+twice those of the compiler, which keeps some of them twice and computes others again; the memory of groups within a quarter,
+for copies that the compiler makes; on the H100 at most twice the planned time.
 
 Command. `python -m experiments pod --preset quick`; with JAX_NUM_CPU_DEVICES=8 before it, the sums are over eight devices.
 `python -m experiments.pod.page` writes the kept run's tables into `docs/scale.md`.
@@ -26,17 +28,18 @@ import jax
 import numpy as np
 
 from experiments.common import RESULTS, Results, Run
-from experiments.pod.checks import SHAPES, beside, communication, flops_and_activation, state_bytes
+from experiments.pod.checks import SHAPES, beside, communication, flops_and_activation, state_bytes, step_bytes
 from experiments.pod.claims import claims as claims
 from experiments.pod.devices import CHIPS
 from experiments.pod.figure import plot as plot
 from experiments.pod.tables import table as table
-from experiments.pod.trainings import trainings, wide_trainings
+from experiments.pod.trainings import in_groups, trainings, wide_trainings
 from jaxl2o.checks import require
 from jaxl2o.training.budget import work_of
 
 COST = {"smoke": "6 s", "quick": "3 min"}
 WIDE = ("wide, 2048", "wide, 4096")
+GROUPS = 64  # of the wide trainings on one device
 DIVIDED = "GPT-2, 9.5 M"  # every array of it is cut by a power of two of devices; those of width 42 are not
 MEASURED = "nvidia-h100-80gb-hbm3"  # whose steps were timed by the experiment `accelerator`
 PAPERS = ("Small TF", "GPT-2, 9.5 M", "Memformer", "linear attention", "mixture encoder")
@@ -88,6 +91,9 @@ def run(config: Config, run: Run) -> Results:
     for name in config.checked:
         with run.stage(f"{name}: the compiler's count, and a state"):
             results[f"ratios/{name}"] = np.array([*flops_and_activation(own[name]), state_bytes(own[name])])
+    if set(WIDE) & set(config.planned):
+        with run.stage(f"the memory of {GROUPS} groups"):
+            results["groups"] = np.array([GROUPS, step_bytes(in_groups(GROUPS))])
     devices = max(count for count in (1, 2, 4, 8) if count <= jax.local_device_count())
     if devices > 1 and config.checked:
         with run.stage(f"sums over {devices} devices"):

@@ -62,6 +62,16 @@ def communication(training: Training, devices: int, at_once: int, sharding: Shar
     return bytes_sent(work_of(recipe, state), devices, sharding) / sent(program, devices)
 
 
+def step_bytes(training: Training) -> float:
+    """The compiler's bytes of a step on one device, state and all, over ours."""
+    recipe, state = training.recipe(), training.shapes()
+    # donated, as `train` does
+    memory = jax.jit(advance, static_argnums=(0, 2), donate_argnums=1).lower(recipe, state, 1).compile().memory_analysis()
+    assert memory is not None
+    held = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    return held / plan(work_of(recipe, state), CHIPS["TPU v5e"].device, 1).memory
+
+
 def beside(measured: Path, every: dict[str, Training], fraction: float) -> Results:
     """Seconds of a step on one H100, by training and batch: timed, in results that are kept, and planned, in bfloat16."""
     device, timed, planned, names = CHIPS["H100 SXM"].device, [], [], []

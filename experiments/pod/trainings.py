@@ -119,3 +119,9 @@ def wide_trainings(dtype: str | None, depth: int = 0) -> dict[str, Training]:
         )
         for width in (2048, 4096)
     }
+
+
+def in_groups(groups: int) -> Training:
+    """The wide shape in small, 6.4 million parameters, one task a group: its gradient is 40 times the activations of a task."""
+    task = sparse_recovery(exactly(20, 3), fresh(10, 20))
+    return Training(wide(512, 2, None), alternating(20), task, groups, 1, "no paper's: to weigh groups", 1)

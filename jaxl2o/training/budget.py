@@ -19,8 +19,12 @@ those of the gradient and of the loss, which is summed with it:
 
 What a chip holds (A: activations of its tasks, or of one group of them; S: the optimiser's state):
 
-    replicated    P + S + G + A
-    fsdp          (P + S)/p + P + G + A    parameters are gathered whole for a step, and a gradient is whole before it is shared
+    replicated    P + S + (1 + w) G + A
+    fsdp          (P + S)/p + P + (1 + w) G + A
+
+With fsdp a chip keeps its share between steps; in a step parameters are gathered whole, and a gradient is whole before it is
+shared. w, gradients that wait: log2 of a chip's groups, since of every level of the pairs a sum waits for its other half; where
+their number is no power of two, as often as it is halved, and once for the odd rest. One group alone lets none wait.
 """
 
 import math
@@ -149,6 +153,7 @@ def plan(work: Work, device: Device, chips: int, sharding: Sharding = "replicate
     p = max(count for count in range(1, min(chips, work.batch) + 1) if work.batch % count == 0)
     tasks = work.batch // p
     group = min(work.at_once or tasks, tasks)
+    groups = tasks // group
     shards = p if sharding == "fsdp" else 1
     kept = (work.parameters + work.state) / shards
     gathered = work.parameters if shards > 1 else 0
@@ -157,10 +162,10 @@ def plan(work: Work, device: Device, chips: int, sharding: Sharding = "replicate
     sent = bytes_sent(work, p, sharding)
     return Plan(
         chips=p,
-        memory=kept + gathered + work.parameters + group * work.activation,
+        memory=kept + gathered + (1 + waiting(groups)) * work.gradient + group * work.activation,
         sent=sent,
         arithmetic=3 * sum(filled(product, device.side) for product in work.products) / (p * fraction * device.peak),
-        operations=3 * sum(product.times for product in work.products) * (tasks // group) * device.operation,
+        operations=3 * sum(product.times for product in work.products) * groups * device.operation,
         update=traffic / device.bandwidth,
         communication=sent / speed(device, p) + hops(device, p) * device.hop,
     )
@@ -172,6 +177,12 @@ def fitting(work: Work, device: Device, chips: int, fraction: float = 0.4) -> tu
     if replicated.memory <= device.memory:
         return "replicated", replicated
     return "fsdp", plan(work, device, chips, "fsdp", fraction)
+
+
+def waiting(groups: int) -> int:
+    """Whole gradients that wait while a group is computed, as `parallel` sums in pairs: a scan's carry for every level."""
+    halvings = (groups & -groups).bit_length() - 1
+    return halvings + (groups >> halvings > 1)
 
 
 def filled(product: Product, side: int) -> int:
