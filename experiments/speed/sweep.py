@@ -32,14 +32,14 @@ from experiments.claims import Claim, claim
 from experiments.common import Results, Run
 from experiments.parts import kept
 from experiments.speed.processes import Job, in_turns
-from experiments.speed.sweep_shown import ASKED, PROMPTS_OF, WORDS, measured, plot, ratios, table
+from experiments.speed.sweep_shown import ASKED, PROMPTS_OF, WORDS, measured, ratios
+from experiments.speed.sweep_shown import plot as plot
+from experiments.speed.sweep_shown import table as table
 from experiments.speed.swept import MODELS, PROMPTS, axes_of, given, training
 from jaxl2o.checks import require
 from jaxl2o.evaluation.grid import group_size
 from jaxl2o.evaluation.memory import at_once_for, memory
 from jaxl2o.types import Instance
-
-__all__ = ["COST", "PRESETS", "Config", "claims", "plot", "run", "table"]
 
 COST = {"smoke": "10 s", "quick": "22 min"}
 WAYS = ("waiting", "shared", "queued")
