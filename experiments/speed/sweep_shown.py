@@ -74,18 +74,19 @@ def plot(results: Results) -> Figure:
         above.set(title=name.capitalize(), ylabel="ms a model", xscale="log", yscale="log")
         middle.set(ylabel="one after another / one program")
         below.set(xlabel=f"models (line: budget of {budget >> 20} MiB)", ylabel="planned MiB a device", yscale="log")
-        if prompts == PROMPTS_OF[name][0]:
-            below.set_xticks(counts, [f"{count}" for count in counts])
-        below.set_xticks([], minor=True)
         for axes in (above, below):
             axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter("{x:g}")
+    for column, name in enumerate(names):
+        every = max((results[f"{name}/{prompts}/counts"] for of, prompts in measured(results) if of == name), key=len)
+        panels[-1, column].set_xticks(every, [f"{count}" for count in every])
+        panels[-1, column].set_xticks([], minor=True)
     if "memformer" in names:
         axes = panels[1, names.index("memformer")]
         axes.plot(256, ASKED, marker="_", markersize=14, markeredgewidth=2.0, color=COLOURS["accent"])
         words = f"{ASKED:g} asked of the same prompts"
-        axes.annotate(words, (256, ASKED), (0, -10), textcoords="offset points", ha="center", fontsize=7)
+        axes.annotate(words, (256, ASKED), (12, -10), textcoords="offset points", ha="right", fontsize=7)
     entries = [Line2D([], [], color=colour, label=side) for side, colour in COLOURS_OF.items()]
     entries += [Line2D([], [], color=COLOURS["ink"], linestyle=LINES[kind], label=words) for kind, words in WORDS.items()]
     figure.legend(handles=entries, loc="outside lower left", fontsize=7)
