@@ -85,8 +85,8 @@ def plot(results: Results) -> Figure:
     if "memformer" in names:
         axes = panels[1, names.index("memformer")]
         axes.plot(256, ASKED, marker="_", markersize=14, markeredgewidth=2.0, color=COLOURS["accent"])
-        words = f"{ASKED:g} asked of the same prompts"
-        axes.annotate(words, (256, ASKED), (12, -10), textcoords="offset points", ha="right", fontsize=7)
+        words = f"{ASKED:g} asked of\nthe same prompts"
+        axes.annotate(words, (256, ASKED), (0, -5), textcoords="offset points", ha="center", va="top", fontsize=7)
     entries = [Line2D([], [], color=colour, label=side) for side, colour in COLOURS_OF.items()]
     entries += [Line2D([], [], color=COLOURS["ink"], linestyle=LINES[kind], label=words) for kind, words in WORDS.items()]
     figure.legend(handles=entries, loc="outside lower left", fontsize=7)
