@@ -48,7 +48,7 @@ def main() -> None:
         machine.prepare(os.environ)
         from experiments.speed import swept
 
-        swept.run(job["model"], job["count"], job["own"], job["way"], job["at_once"], Turn(warm_up=1, itself={}))
+        swept.run(job["model"], job["count"], job["prompts"], job["way"], job["at_once"], Turn(warm_up=1, itself={}))
     elif job["side"] == "evaluation":
         machine.prepare(os.environ)
         from experiments.speed import evaluated

@@ -31,7 +31,8 @@ RESOLUTION = 2.0 ** (0.5 / PER_OCTAVE) - 1.0  # the largest relative error of a 
 class Tally(NamedTuple):
     """What is kept of the tasks seen. With e the T+1 errors and size of a task, v = (e, size):
 
-    total, lost: the sums of v, v^2 and v size, and what rounding has left out of them.  largest: of every step's errors.
+    total, lost: the sums of v, v^2 and v size, and what rounding has left out of them: nothing of a sum that is not finite.
+    largest: of every step's errors.
     counts: by step, the errors below the histogram, in every bin of it, and beyond it, NaN among them.
     """
 
@@ -44,7 +45,9 @@ class Tally(NamedTuple):
 class StreamedCurve(NamedTuple):
     """Relative errors after 0..T steps, as in `curves.Curve`: a task's error over the mean size of all tasks' labels.
 
-    mean, standard_error: (T+1,); of a ratio of means, so the error is that of the ratio, by its linear part.
+    mean, standard_error: (T+1,); of a ratio of means, so the error is that of the ratio, by its linear part. Where the sum of
+    the errors' squares is beyond the numbers that the errors have, the standard error is infinite, which says nothing of the
+    tasks: in float32 one error above 1.8e19 is enough. An infinite error makes both infinite, and NaN makes both NaN.
     quantiles: (3, T+1), at 50 %, 90 % and 99.9 %: the least error that so many do not exceed, within `RESOLUTION`; 0 below the
     histogram, and the largest error beyond it.  largest: (T+1,).
     below, beyond: (T+1,), how many errors the histogram has no bin for.  n_tasks: how many tasks.
@@ -131,7 +134,7 @@ def _add(tally: Tally, errors: Float[Array, "B steps"], sizes: Float[Array, " B"
     total = tally.total + part
     before = jnp.abs(tally.total) >= jnp.abs(part)
     larger, smaller = jnp.where(before, tally.total, part), jnp.where(before, part, tally.total)
-    lost = tally.lost + ((larger - total) + smaller)
+    lost = tally.lost + jnp.where(jnp.isfinite(total), (larger - total) + smaller, 0.0)
     bins = 1.0 + PER_OCTAVE * (jnp.log2(errors) - LEAST)
     # NaN is in no order, and counts as beyond
     place = jnp.where(jnp.isnan(errors), BINS + 1, jnp.clip(bins, 0, BINS + 1).astype(jnp.int32))
@@ -154,7 +157,9 @@ def summary(tally: Tally, count: int) -> StreamedCurve:
     (mean, square, product), size = (total + lost).sum(axis=0)[:, :-1] / count, (total + lost).sum(axis=0)[:, -1] / count
     ratio, largest = mean / size[0], np.asarray(tally.largest, dtype=np.float64).max(axis=0)
     # the mean square of e - ratio * size, whose mean is zero
-    variance = np.maximum(square - 2.0 * ratio * product + ratio**2 * size[1], 0.0)
+    with np.errstate(invalid="ignore"):  # of sums that are infinite
+        centred = np.maximum(square - 2.0 * ratio * product + ratio**2 * size[1], 0.0)
+    variance = np.where(np.isfinite(square), centred, square)
     counts = np.asarray(tally.counts, dtype=np.int64).sum(axis=0)
     middles = 2.0 ** (LEAST + (np.arange(BINS) + 0.5) / PER_OCTAVE)
     reached = counts.cumsum(axis=1)

@@ -63,7 +63,7 @@ def sweep(run: Callable[[Point], PyTree], axes: Axes, at_once: int, devices: int
     numbers, or has one of them twice.
     """
     labels = labels_of(axes)
-    return joined(labels, parts(run, labels, at_once, devices))
+    return joined(labels, parts(run, labels, at_once, devices, [range(math.prod(shape_of(labels)))]))
 
 
 def program(run: Callable[[Point], PyTree], devices: int) -> jax.stages.Wrapped:
@@ -71,17 +71,18 @@ def program(run: Callable[[Point], PyTree], devices: int) -> jax.stages.Wrapped:
     return jax.jit(on_shares(jax.vmap(run), devices))
 
 
-def parts(run: Callable[[Point], PyTree], labels: Labels, at_once: int, devices: int, done: int = 0) -> Iterator[Part]:
-    """One group after another, from the point on with which those that are `done` end."""
-    answer, total = program(run, devices), math.prod(shape_of(labels))
-    size = group_size(total, at_once, devices)
-    for first in range(done, total, size):
-        found = jax.tree.map(np.asarray, answer(group(labels, first, size)))
-        yield Part(first, jax.tree.map(lambda leaf, left=total - first: leaf[:left], found))
+def parts(run: Callable[[Point], PyTree], labels: Labels, at_once: int, devices: int, gaps: Iterable[range]) -> Iterator[Part]:
+    """One group after another, of the points in the gaps; all have the size of the grid's groups, cut where a gap ends."""
+    answer = program(run, devices)
+    size = group_size(math.prod(shape_of(labels)), at_once, devices)
+    for gap in gaps:
+        for first in gap[::size]:
+            found = jax.tree.map(np.asarray, answer(group(labels, first, size)))
+            yield Part(first, jax.tree.map(lambda leaf, left=gap.stop - first: leaf[:left], found))
 
 
 def joined(labels: Labels, parts: Iterable[Part]) -> Sweep:
-    """The sweep of which these are all parts; besides the whole, one part at a time is held."""
+    """The sweep of which these are all parts, in any order; besides the whole, one part at a time is held."""
     shape, whole, treedef = shape_of(labels), [], None
     for first, values in parts:
         leaves, treedef = jax.tree.flatten(values)
