@@ -41,7 +41,7 @@ def table(results: Results) -> Table:
         key = f"{name}/{prompts}"
         serial = results[f"{key}/ways"][np.argmin(np.median(results[f"{key}/ways seconds"], axis=0))]
         for i, count in enumerate(results[f"{key}/counts"]):
-            seconds, ratio = np.nanmedian(results[f"{key}/seconds"][i], axis=0), ratios(results, key)[i]
+            seconds, ratio = np.median(results[f"{key}/seconds"][i], axis=0), ratios(results, key)[i]
             planned, resident = results[f"{key}/planned"][i] / 2**20, results[f"{key}/resident"][i] / 2**20
             shown.add_row(
                 name,
@@ -50,7 +50,7 @@ def table(results: Results) -> Table:
                 f"{results[f'{key}/at_once'][i]}",
                 f"{seconds[0]:.3g} s, {serial}",
                 f"{seconds[1]:.3g} s",
-                f"{np.nanmedian(ratio):.2f} ({np.nanmin(ratio):.2f} … {np.nanmax(ratio):.2f})",
+                f"{np.median(ratio):.2f} ({np.min(ratio):.2f} … {np.max(ratio):.2f})",
                 f"{planned[0]:,.0f}, {planned[1]:,.0f} MiB",
                 f"{resident[0]:,.0f}, {resident[1]:,.0f} MiB",
             )
@@ -95,6 +95,6 @@ def plot(results: Results) -> Figure:
 
 def with_spread(axes: Axes, counts: np.ndarray, values: np.ndarray, **style: Any) -> None:
     """Draw the median of the rounds, with the range of all of them. values: (counts, rounds), NaN where there was no round."""
-    median = np.nanmedian(values, axis=1)
-    spread = np.abs(np.stack([np.nanmin(values, axis=1), np.nanmax(values, axis=1)]) - median)
+    median = np.median(values, axis=1)
+    spread = np.abs(np.stack([np.min(values, axis=1), np.max(values, axis=1)]) - median)
     axes.errorbar(counts, median, spread, **style)
