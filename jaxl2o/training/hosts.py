@@ -10,7 +10,7 @@ speaks and writes; the folder of a run is to be one that all of them see.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -24,8 +24,8 @@ Result = TypeVar("Result")
 def start_processes(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
     """Join the other processes, before any device is touched; without arguments only where the environment asks for it.
 
-    coordinator: host and port of the first process; JAX_COORDINATOR_ADDRESS may stand for it beside the other two, and by itself
-    starts nothing.  processes: how many there are in all; 1 alone stays one process whatever the environment says.  process:
+    coordinator: host and port of the first process; JAX_COORDINATOR_ADDRESS may stand for it beside the other two, and starts
+    nothing by itself.  processes: how many there are in all; 1 alone stays one process whatever the environment says.  process:
     which this is, from 0.
 
     Raises `ValueError` for arguments that are given by halves, or do not fit.
@@ -108,7 +108,8 @@ def together(attempt: Callable[[], Result], mild: type[Exception]) -> Result:
     Where it succeeded, or failed more mildly than elsewhere, the error is a `mild` one if all that came are of this kind, and
     else an `InputError`. The attempt must not wait for other processes.
     """
-    result, error = None, None
+    result: Any = None
+    error = None
     try:
         result = attempt()
     except Exception as raised:  # the others must hear of it, or they wait for ever
