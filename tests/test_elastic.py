@@ -55,7 +55,7 @@ def swapped(array: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_checksum_sees_one_changed_bit_and_two_swapped_elements(dtype):
-    """In dtypes of every width, also in elements that differ in the sign alone; and it does not depend on the number of devices."""
+    """In dtypes of every width, also in elements that differ in the sign alone; and it is the same on any number of devices."""
     array = np.concatenate([NUMBERS[:2], -NUMBERS[:2]]) if dtype == "float32" else NUMBERS
     array = (array > 0 if dtype == "bool" else array.astype("int64").astype(dtype) if "int" in dtype else array).astype(dtype)
     whole = int(checksum(array))
