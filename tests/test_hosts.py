@@ -88,7 +88,7 @@ def work(coordinator: str, process: int, folder: Path) -> None:
             curve("fsdp", STEPS, folder / "fsdp")
         except (InputError, OSError) as error:
             answer["unreadable"] = str(error)
-    with mock.patch.object(Path, "rglob", lambda self, name: [folder / "fsdp" / "timing.jsonl"] if process == 0 else []):
+    with mock.patch.object(Path, "rglob", return_value=[folder / "fsdp" / "timing.jsonl"] if process == 0 else []):
         answer["summary"] = [*summarise(folder)["trainings"]]
     answer |= {"first": is_first_process(), "told": told(lambda: process == 0), "devices": [devices_for(n) for n in (3, 4)]}
     for name, call in (("refused", lambda: mesh_of(3)), ("stopped", lambda: told(lambda: 1 // 0 == 1))):
