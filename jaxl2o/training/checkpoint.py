@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, EveryNSteps, LatestN
 
 from jaxl2o.checks import InputError
@@ -196,7 +195,7 @@ class Checkpoints:
         args = ocp.args.PyTreeRestore(abstract, ocp.checkpoint_utils.construct_restore_args(abstract))
         with reading(folder):
             # not by the manager, which ends by waiting for processes that may have failed
-            return self._handler.restore(epath.Path(folder / "state"), args=args), about.checksums
+            return self._handler.restore(self._manager.directory / str(step) / "state", args=args), about.checksums
 
 
 @contextmanager

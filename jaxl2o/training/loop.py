@@ -124,7 +124,10 @@ def finite(params: Params) -> Bool[Array, ""]:
 def train(
     recipe: Recipe, state: TrainState, n_steps: int, chunk_size: int, report: Callable[[Chunk], None] = lambda chunk: None
 ) -> TrainState:
-    """`train_placed` of a copy of the state, so that the caller's own is left as it is, and where it is."""
+    """Advance until `n_steps` are done in all: `train_placed` of a copy of the state, laid out as the recipe says.
+
+    The caller's own state is left as it is, where it is.
+    """
     return train_placed(recipe, place(state, recipe.devices, recipe.sharding), n_steps, chunk_size, report)
 
 
