@@ -60,12 +60,12 @@ def curve(sharding: str, steps: int, folder: Path | None = None, devices: int = 
     return [*found, float(state.params["matrix"].sum() + state.params["offset"])]
 
 
-def failing(error: Exception):
-    """As long as it lasts, the newest checkpoint cannot be read in this process."""
+def failing(error: Exception, at: int = STEPS):
+    """As long as it lasts, the checkpoint of a step cannot be read in this process."""
     read = Checkpoints._read
 
     def fail(self, step, like):
-        if step == STEPS:
+        if step == at:
             raise error
         return read(self, step, like)
 
@@ -76,16 +76,16 @@ def work(coordinator: str, process: int, folder: Path) -> None:
     """What one of two processes does, and writes down in one line."""
     start_processes(coordinator, 2, process)
     metrics.append(folder / f"metrics-{process}.jsonl", [{"step": 1}])
-    answer: dict[str, Any] = {name: curve(name, STEPS, folder / name) for name in ("replicated", "fsdp")}
+    answer: dict[str, Any] = {"replicated": curve("replicated", STEPS), "fsdp": curve("fsdp", STEPS, folder / "fsdp")}
     answer["odd"] = curve("replicated", CHUNK, folder / "odd", devices=devices_for(3))
     if process == 0:
         shutil.copytree(folder / "fsdp", folder / "fsdp, whole")
     with failing(DamagedError("is torn")) if process == 1 else nullcontext(), warnings.catch_warnings():
         warnings.simplefilter("ignore", CheckpointWarning)
-        answer["passed over"] = curve("fsdp", STEPS, folder / "fsdp")
-    with failing(OSError(errno.EIO, "no disk")) if process == 1 else nullcontext():
+        answer["passed over"] = curve("fsdp", CHUNK, folder / "fsdp")
+    with failing(OSError(errno.EIO, "no disk"), CHUNK) if process == 1 else nullcontext():
         try:
-            curve("fsdp", STEPS, folder / "fsdp")
+            curve("fsdp", CHUNK, folder / "fsdp")
         except (InputError, OSError) as error:
             answer["unreadable"] = str(error)
     with mock.patch.object(Path, "rglob", return_value=[folder / "fsdp" / "timing.jsonl"] if process == 0 else []):
@@ -116,17 +116,18 @@ def answers(tmp_path_factory):
     return [json.loads((folder / f"answer-{process}.json").read_text()) for process in range(2)], folder
 
 
-@pytest.mark.parametrize("sharding", ["replicated", "fsdp"])
-def test_two_processes_train_as_one(answers, sharding):
-    """The same losses and parameters on two devices, of one process or of two, to the last bit; each process has them all.
+def test_two_processes_train_as_one(answers):
+    """The same losses and parameters on two devices, of one process or of two, to the last bit; each process has them all."""
+    alone = curve("replicated", STEPS)
+    assert [answer["replicated"] for answer in answers[0]] == [alone, alone]
 
-    And what two processes have saved goes on in one.
-    """
-    alone, folder = curve(sharding, 2 * STEPS), answers[1] / {"replicated": "replicated", "fsdp": "fsdp, whole"}[sharding]
-    for answer in answers[0]:
-        assert answer[sharding] == [*alone[:STEPS], answers[0][0][sharding][-1]]
-    assert curve(sharding, 2 * STEPS, folder) == alone[STEPS:]
-    assert [record["loss"] for record in metrics.read(folder / "metrics.jsonl")] == alone[:-1]
+
+def test_what_two_processes_have_saved_goes_on_in_one(answers):
+    """Parameters and optimiser cut over two devices: every loss is that of a run in one process that nobody stopped."""
+    longer, folder = curve("fsdp", 2 * STEPS), answers[1] / "fsdp, whole"
+    assert curve("fsdp", 2 * STEPS, folder) == longer[STEPS:]
+    assert [record["loss"] for record in metrics.read(folder / "metrics.jsonl")] == longer[:-1]
+    assert [answer["fsdp"][:STEPS] for answer in answers[0]] == [longer[:STEPS]] * 2
 
 
 def test_what_two_processes_do_not_share_is_saved(answers):
@@ -138,12 +139,13 @@ def test_what_two_processes_do_not_share_is_saved(answers):
 
 def test_a_checkpoint_is_used_by_all_processes_or_by_none(answers):
     """One that the second cannot decode is passed over by both; if its disk fails, both stop. Nothing written is lost."""
-    for answer in answers[0]:
-        assert answer["passed over"] == answer["fsdp"][CHUNK:]
-    assert answers[0][0]["unreadable"] == "another process has stopped; what it said tells why."
-    assert "no disk" in answers[0][1]["unreadable"]
+    first, second = answers[0]
+    assert first["passed over"] == second["passed over"] == curve("fsdp", CHUNK, answers[1] / "fsdp")
+    assert first["passed over"] != first["fsdp"][-1:]
+    assert first["unreadable"] == "another process has stopped; what it said tells why."
+    assert "no disk" in second["unreadable"]
     steps = {path.name for path in (answers[1] / "fsdp" / "checkpoints").iterdir()}
-    assert steps == {str(CHUNK), str(STEPS), f"{STEPS}.damaged"}
+    assert steps == {str(CHUNK), f"{STEPS}.damaged"}
 
 
 def test_what_trainings_cost_is_measured_by_the_first(answers):

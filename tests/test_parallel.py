@@ -26,7 +26,7 @@ from jaxl2o.training.loop import Recipe, advance, mean_loss, start, train
 from jaxl2o.training.parallel import compute_dtype, devices_for, layout, mean_over_tasks
 from jaxl2o.types import Instance, Learner, Prompt, Task
 
-D, N, BATCH, STEPS = 6, 5, 16, 6
+D, N, BATCH, STEPS = 6, 5, 16, 8
 KEY = jax.random.key(7)
 
 
@@ -89,7 +89,7 @@ def curve(name: str, devices: int = 1, at_once: int = 0, sharding: str = "replic
 @pytest.mark.parametrize("name", TRAININGS)
 @pytest.mark.parametrize(("devices", "at_once"), [(8, 0), (1, 2)])
 def test_devices_and_groups_do_not_change_the_curve(name, devices, at_once):
-    """Over six steps in float64, where the order of sums is all that differs."""
+    """Over eight steps in float64, where the order of sums is all that differs."""
     assert curve(name).min() < curve(name)[0]
     np.testing.assert_allclose(curve(name, devices, at_once), curve(name), rtol=1e-9)
 
@@ -97,7 +97,7 @@ def test_devices_and_groups_do_not_change_the_curve(name, devices, at_once):
 def test_groups_are_added_in_one_order():
     """With groups of two, the curve of 1, 2 and 8 devices is the same to the last bit."""
     for devices in (2, 8):
-        np.testing.assert_array_equal(curve("transformer", devices, at_once=2), curve("transformer", at_once=2))
+        np.testing.assert_array_equal(curve("lista-vm", devices, at_once=2), curve("lista-vm", at_once=2))
 
 
 def test_what_is_cut_trains_on_the_same_curve():
