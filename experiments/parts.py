@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from experiments.common import Results, Run, readable, write_atomically
+from jaxl2o.training.hosts import told
 
 
 def kept(run: Run, title: str, compute: Callable[[], Results]) -> Results:
-    """What `compute` gives, from the run's folder if it is there; else computed, under its title, and written there."""
+    """What `compute` gives, from the run's folder if it is there; else computed, under its title, and written there.
+
+    Of several processes the first one says whether it is there, and writes; all compute, or all read.
+    """
     path = place_of(run, title).with_suffix(".npz")
-    if path.exists():
+    if told(path.exists):
         with readable(path), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return dict(file)
     with run.stage(title):

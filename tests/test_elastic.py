@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import threading
 from contextlib import suppress
@@ -24,20 +25,7 @@ from jaxl2o.training.run import train_in
 from jaxl2o.types import Instance, Prompt, Task
 
 NUMBERS = np.random.default_rng(0).normal(size=(4, 8)) * 40.0
-DTYPES = (
-    "bool",
-    "uint8",
-    "int8",
-    "int16",
-    "uint32",
-    "int32",
-    "int64",
-    "float16",
-    "bfloat16",
-    "float32",
-    "float64",
-    "complex64",
-)
+DTYPES = ("bool", "int8", "bfloat16", "float32", "float64", "complex64")
 
 
 def cut(array, devices: int):
@@ -68,7 +56,7 @@ def swapped(array: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_checksum_sees_one_changed_bit_and_two_swapped_elements(dtype):
-    """In every dtype, also in elements that differ in the sign alone; and it does not depend on the number of devices."""
+    """In dtypes of every width, also in elements that differ in the sign alone; and it is the same on any number of devices."""
     array = np.concatenate([NUMBERS[:2], -NUMBERS[:2]]) if dtype == "float32" else NUMBERS
     array = (array > 0 if dtype == "bool" else array.astype("int64").astype(dtype) if "int" in dtype else array).astype(dtype)
     whole = int(checksum(array))
@@ -145,17 +133,25 @@ def alone(parent: Path, at_once: int) -> np.ndarray:
     return curve_of(parent / f"alone-{at_once}", [(1, 10)], at_once)
 
 
+@cache
+def on_eight(parent: Path, at_once: int) -> Path:
+    """The folder of five steps on eight devices."""
+    curve_of(parent / f"eight-{at_once}", [(8, 5)], at_once)
+    return parent / f"eight-{at_once}"
+
+
 @pytest.mark.parametrize("devices", [1, 2, 8])
 def test_a_run_goes_on_with_other_devices(tmp_path_factory, devices):
     """Five steps on eight devices, then five on others: the curve of one device, with groups of tasks bit for bit."""
     parent = tmp_path_factory.getbasetemp()
     for at_once in (0, 2) if devices == 2 else (2,):
         folder = parent / f"moved-{devices}-{at_once}"
-        found, expected = curve_of(folder, [(8, 5), (devices, 10)], at_once), alone(parent, at_once)
+        shutil.copytree(on_eight(parent, at_once), folder)
+        found, expected = curve_of(folder, [(devices, 10)], at_once), alone(parent, at_once)
         if at_once:
             np.testing.assert_array_equal(found, expected)
         else:
-            np.testing.assert_allclose(found, expected, rtol=1e-4)
+            np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_arrays_cut_over_devices_are_restored_on_any(tmp_path):
@@ -175,6 +171,32 @@ def test_arrays_cut_over_devices_are_restored_on_any(tmp_path):
             assert facts(found) == facts(state)
 
 
+def buffers() -> dict[tuple, int]:
+    """The bytes of every buffer that lives, by its device and its place there; several arrays may stand for one."""
+    shards = [shard for array in jax.live_arrays() for shard in array.addressable_shards]
+    return {(shard.device, shard.data.unsafe_buffer_pointer()): shard.data.nbytes for shard in shards}
+
+
+def test_with_fsdp_a_device_keeps_its_share_after_a_resumption(tmp_path):
+    """Of two matrices and Adam's moments of both, in bytes that live between steps; what the caller keeps does not count."""
+
+    def predict(params, prompt):
+        return (prompt.y @ params["in"][:8] @ params["out"][:, :1])[None]
+
+    recipe = recipe_on(8)._replace(sharding="fsdp", predict=predict)
+    state = start(recipe, {"in": jnp.ones((512, 64)), "out": jnp.ones((64, 512))}, jax.random.key(3))
+    before, held = buffers(), []  # this state among them, which is whole on the first device
+
+    def report(chunk):
+        own = buffers().items() - before.items()
+        held.append(max(sum(size for (on, _), size in own if on == device) for device in jax.devices()))
+
+    for steps in (1, 2):
+        train_in(tmp_path, recipe, state, steps, 1, {}, report)
+    share = sum(leaf.nbytes for leaf in jax.tree.leaves((state.params, state.opt_state))) / 8
+    assert [share <= size <= share + 1000 for size in held] == [True, True], (held, share)
+
+
 def test_a_state_whose_buffers_are_donated_is_saved(tmp_path):
     """What is saved is the state at the time of the call, though its buffers are given away before it is written."""
     zero = jax.jit(lambda params: jax.tree.map(lambda leaf: leaf * 0.0, params), donate_argnums=0)
@@ -189,7 +211,7 @@ def test_a_state_whose_buffers_are_donated_is_saved(tmp_path):
 
 
 def test_sigterm_waits_for_the_block():
-    """It is noted instead of obeyed; one that is not answered by `Preempted` goes to the handler of before."""
+    """It is noted instead of obeyed; one that is not answered by `Preempted`, and a second one, go to the handler of before."""
     heard = []
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("before"))
     try:
@@ -203,6 +225,13 @@ def test_sigterm_waits_for_the_block():
             signal.raise_signal(signal.SIGTERM)
             raise Preempted
         assert heard == ["before"]
+        with suppress(Preempted), preemption():
+            signal.raise_signal(signal.SIGTERM)
+            assert heard == ["before"]
+            signal.raise_signal(signal.SIGTERM)
+            assert heard == ["before"] * 2
+            raise Preempted
+        assert heard == ["before"] * 2
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -1,11 +1,18 @@
 """Several processes: when they start, what they agree on, and that two train as one does, to the last bit."""
 
+import errno
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import warnings
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +22,15 @@ import pytest
 from jaxl2o.checks import InputError
 from jaxl2o.objectives import least_squares, linear_prediction
 from jaxl2o.training import losses, metrics
+from jaxl2o.training.accounting import summarise
+from jaxl2o.training.checkpoint import Checkpoints, CheckpointWarning, DamagedError
 from jaxl2o.training.hosts import cluster, is_first_process, start_processes, told
 from jaxl2o.training.loop import Recipe, start, train
 from jaxl2o.training.parallel import devices_for, mesh_of
+from jaxl2o.training.run import train_in
 from jaxl2o.types import Instance, Prompt, Task
 
-STEPS, WIDTH = 5, 4
+STEPS, CHUNK, WIDTH = 4, 2, 4
 REPOSITORY = Path(__file__).parent.parent
 
 
@@ -37,24 +47,49 @@ def predict(params, prompt):
     return jnp.stack([jnp.zeros(1), prompt.x_query @ iterate])
 
 
-def curve(sharding: str) -> list[float]:
-    """The losses of a training on two devices, in groups of two tasks, and the sum of what it has learned."""
+def curve(sharding: str, steps: int, folder: Path | None = None, devices: int = 2) -> list[float]:
+    """The losses of a training in groups of tasks, and the sum of what it has learned; in a folder it may go on."""
     task = Task(sample, least_squares, linear_prediction)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))
-    recipe = Recipe(predict, lambda step: task, losses.last_step(), optimizer, 16, devices=2, at_once=2, sharding=sharding)
-    params = {"matrix": 0.1 * jnp.eye(WIDTH), "offset": jnp.zeros(())}
-    found = []
-    state = train(
-        recipe, start(recipe, params, jax.random.key(0)), STEPS, STEPS, lambda chunk: found.extend(chunk.losses.tolist())
-    )
+    batch, at_once = (16, 2) if devices > 1 else (3, 1)
+    recipe = Recipe(predict, lambda step: task, losses.last_step(), optimizer, batch)
+    recipe = recipe._replace(devices=devices, at_once=at_once, sharding=sharding)
+    state = start(recipe, {"matrix": 0.1 * jnp.eye(WIDTH), "offset": jnp.zeros(())}, jax.random.key(0))
+    call, found = train if folder is None else partial(train_in, folder), []
+    state = call(recipe, state, steps, CHUNK, report=lambda chunk: found.extend(chunk.losses.tolist()))
     return [*found, float(state.params["matrix"].sum() + state.params["offset"])]
+
+
+def failing(error: Exception, at: int = STEPS):
+    """As long as it lasts, the checkpoint of a step cannot be read in this process."""
+    read = Checkpoints._read
+
+    def fail(self, step, like):
+        if step == at:
+            raise error
+        return read(self, step, like)
+
+    return mock.patch.object(Checkpoints, "_read", fail)
 
 
 def work(coordinator: str, process: int, folder: Path) -> None:
     """What one of two processes does, and writes down in one line."""
     start_processes(coordinator, 2, process)
     metrics.append(folder / f"metrics-{process}.jsonl", [{"step": 1}])
-    answer = {name: curve(name) for name in ("replicated", "fsdp")}
+    answer: dict[str, Any] = {"replicated": curve("replicated", STEPS), "fsdp": curve("fsdp", STEPS, folder / "fsdp")}
+    answer["odd"] = curve("replicated", CHUNK, folder / "odd", devices=devices_for(3))
+    if process == 0:
+        shutil.copytree(folder / "fsdp", folder / "fsdp, whole")
+    with failing(DamagedError("is torn")) if process == 1 else nullcontext(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", CheckpointWarning)
+        answer["passed over"] = curve("fsdp", CHUNK, folder / "fsdp")
+    with failing(OSError(errno.EIO, "no disk"), CHUNK) if process == 1 else nullcontext():
+        try:
+            curve("fsdp", CHUNK, folder / "fsdp")
+        except (InputError, OSError) as error:
+            answer["unreadable"] = str(error)
+    with mock.patch.object(Path, "rglob", return_value=[folder / "fsdp" / "timing.jsonl"] if process == 0 else []):
+        answer["summary"] = [*summarise(folder)["trainings"]]
     answer |= {"first": is_first_process(), "told": told(lambda: process == 0), "devices": [devices_for(n) for n in (3, 4)]}
     for name, call in (("refused", lambda: mesh_of(3)), ("stopped", lambda: told(lambda: 1 // 0 == 1))):
         try:
@@ -81,12 +116,41 @@ def answers(tmp_path_factory):
     return [json.loads((folder / f"answer-{process}.json").read_text()) for process in range(2)], folder
 
 
-@pytest.mark.parametrize("sharding", ["replicated", "fsdp"])
-def test_two_processes_train_as_one(answers, sharding):
+def test_two_processes_train_as_one(answers):
     """The same losses and parameters on two devices, of one process or of two, to the last bit; each process has them all."""
-    alone = curve(sharding)
-    assert alone[STEPS - 1] < alone[0]
-    assert [answer[sharding] for answer in answers[0]] == [alone, alone]
+    alone = curve("replicated", STEPS)
+    assert [answer["replicated"] for answer in answers[0]] == [alone, alone]
+
+
+def test_what_two_processes_have_saved_goes_on_in_one(answers):
+    """Parameters and optimiser cut over two devices: every loss is that of a run in one process that nobody stopped."""
+    longer, folder = curve("fsdp", 2 * STEPS), answers[1] / "fsdp, whole"
+    assert curve("fsdp", 2 * STEPS, folder) == longer[STEPS:]
+    assert [record["loss"] for record in metrics.read(folder / "metrics.jsonl")] == longer[:-1]
+    assert [answer["fsdp"][:STEPS] for answer in answers[0]] == [longer[:STEPS]] * 2
+
+
+def test_what_two_processes_do_not_share_is_saved(answers):
+    """A batch of three tasks, of which both train all on a device of their own: one process's curve, and it goes on."""
+    alone = curve("replicated", CHUNK, devices=1)
+    assert [answer["odd"] for answer in answers[0]] == [alone, alone]
+    assert curve("replicated", CHUNK, answers[1] / "odd", devices=1) == alone[-1:]
+
+
+def test_a_checkpoint_is_used_by_all_processes_or_by_none(answers):
+    """One that the second cannot decode is passed over by both; if its disk fails, both stop. Nothing written is lost."""
+    first, second = answers[0]
+    assert first["passed over"] == second["passed over"] == curve("fsdp", CHUNK, answers[1] / "fsdp")
+    assert first["passed over"] != first["fsdp"][-1:]
+    assert first["unreadable"] == "another process has stopped; what it said tells why."
+    assert "no disk" in second["unreadable"]
+    steps = {path.name for path in (answers[1] / "fsdp" / "checkpoints").iterdir()}
+    assert steps == {str(CHUNK), f"{STEPS}.damaged"}
+
+
+def test_what_trainings_cost_is_measured_by_the_first(answers):
+    """Whatever the others see of the folder, and without them."""
+    assert [answer["summary"] for answer in answers[0]] == [["fsdp"], []]
 
 
 def test_the_first_process_speaks_and_writes(answers):
@@ -149,13 +213,18 @@ def test_only_a_cluster_starts_processes(started, environment, kind):
 
 
 def test_one_process_is_one_process(started):
-    """Whatever the cluster says; and three arguments go to JAX as they are, the address if need be from the environment."""
+    """Whatever the cluster says; and three arguments go to JAX as they are, the address if need be from the environment.
+
+    The address by itself starts nothing.
+    """
     os.environ.update(SLURM)
     start_processes(processes=1)
     assert started == []
     start_processes("10.0.0.1:1234", 3, 2)
     os.environ["JAX_COORDINATOR_ADDRESS"] = "10.0.0.2:99"
     start_processes(None, 2, 0)
+    os.environ.pop("SLURM_JOB_ID")
+    start_processes()
     assert started == [("10.0.0.1:1234", 3, 2), ("10.0.0.2:99", 2, 0)]
 
 

@@ -20,47 +20,36 @@ import numpy as np
 import optax
 import pytest
 
+from jaxl2o.solvers.learned import learned
+from jaxl2o.solvers.varying import VaryingLayers, lista_vm
 from jaxl2o.training import losses, metrics
 from jaxl2o.training.checkpoint import CheckpointError, Checkpoints, CheckpointWarning
 from jaxl2o.training.loop import Recipe, TrainState, start
+from jaxl2o.training.preemption import Preempted
 from jaxl2o.training.run import train_in
 from jaxl2o.types import Instance, Prompt, Task
 
 CHUNK, STEPS, EVERY = 2, 12, 2
 KEY = jax.random.key(3)
 
-# trains LISTA-VM in float32, in the folder that it is given, and leaves every array of the last state in end.npz;
-# ends with status 75 if SIGTERM stopped it
-SCRIPT = """
-import sys
-from pathlib import Path
-
-import jax, jax.numpy as jnp, numpy as np, optax
-from jaxl2o.solvers.learned import learned
-from jaxl2o.solvers.varying import VaryingLayers, lista_vm
-from jaxl2o.training import losses
-from jaxl2o.training.loop import Recipe, start
-from jaxl2o.training.preemption import Preempted
-from jaxl2o.training.run import train_in
-from jaxl2o.types import Instance, Prompt, Task
-
-def sample(key):
-    rows = jax.random.normal(key, (7, 6))
-    return Instance(Prompt(rows[:5], rows[:5] @ rows[5], rows[6:], jnp.ones(5, dtype=bool)), rows[6:] @ rows[5], rows[5])
-
-folder = Path(sys.argv[1])
-layers = VaryingLayers(jnp.tile(0.1 * jnp.eye(6), (2, 1, 1)), jnp.full(2, 0.5))
-task = Task(sample, lambda w, prompt: 0.0, lambda w, x: x @ w)
-learner = learned(lambda key, prompt: layers, lista_vm)
-recipe = Recipe(learner.predict, lambda step: task, losses.all_steps(), optax.adam(1e-3), 8)
-try:
-    end = train_in(folder, recipe, start(recipe, layers, jax.random.key(5)), 200, 4, {"name": "tiny"}, checkpoint_every=3)
-except Preempted:
-    sys.exit(75)
-leaves, tree = jax.tree.flatten(end._replace(key=jax.random.key_data(end.key)))
-np.savez(folder / "end.npz", tree=str(tree), **{f"leaf{i}": leaf for i, leaf in enumerate(leaves)})
-"""
 SCRIPT_STEPS = 200
+
+
+def work(folder: Path) -> None:
+    """Train LISTA-VM in a folder, and leave every array of the last state in end.npz."""
+
+    def sample(key):
+        rows = jax.random.normal(key, (7, 6))
+        return Instance(Prompt(rows[:5], rows[:5] @ rows[5], rows[6:], jnp.ones(5, dtype=bool)), rows[6:] @ rows[5], rows[5])
+
+    layers = VaryingLayers(jnp.tile(0.1 * jnp.eye(6), (2, 1, 1)), jnp.full(2, 0.5))
+    task = Task(sample, lambda w, prompt: jnp.zeros(()), lambda w, x: x @ w)
+    learner = learned(lambda key, prompt: layers, lista_vm)
+    recipe = Recipe(learner.predict, lambda step: task, losses.all_steps(), optax.adam(1e-3), 8)
+    state = start(recipe, layers, jax.random.key(5))
+    end = train_in(folder, recipe, state, SCRIPT_STEPS, 4, {"name": "tiny"}, checkpoint_every=3)
+    leaves, tree = jax.tree.flatten(end._replace(key=jax.random.key_data(end.key)))
+    np.savez(folder / "end.npz", tree=str(tree), **{f"leaf{i}": leaf for i, leaf in enumerate(leaves)})
 
 
 def numbers(key):
@@ -114,10 +103,10 @@ def whole(tmp_path_factory):
 
 
 def launch(folder: Path) -> subprocess.Popen:
-    """The script, in a process of its own, compiled in haste."""
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], env=environment, cwd=Path(__file__).parent.parent)
+    """`work` in a process of its own, compiled as in this one; once, SIGTERM makes it begin anew and tell what was saved."""
+    settings = {"PLATFORMS": "cpu", "NUM_CPU_DEVICES": "1", "ENABLE_X64": "1", "DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = {**os.environ, **{f"JAX_{name}": value for name, value in settings.items()}}
+    return subprocess.Popen([sys.executable, __file__, str(folder)], env=environment, cwd=Path(__file__).parent.parent)
 
 
 def wait_for_lines(process: subprocess.Popen, path: Path, count: int) -> None:
@@ -129,31 +118,26 @@ def wait_for_lines(process: subprocess.Popen, path: Path, count: int) -> None:
         time.sleep(0.02)
 
 
-def stop(folder: Path, how: signal.Signals, count: int) -> int:
-    """Start the script in a folder, send it a signal when there are so many metrics, and return its status."""
-    process = launch(folder)
-    try:
-        wait_for_lines(process, folder / "metrics.jsonl", count)
-    finally:
-        process.send_signal(how)
-    return process.wait()
-
-
 def test_a_stopped_process_resumes_bit_exactly(tmp_path):
     """Preempted, then killed: parameters, optimiser, step, key and metrics are those of a run that nobody stopped."""
     plain, killed = tmp_path / "plain", tmp_path / "killed"
-    first = launch(plain)
-    assert stop(killed, signal.SIGTERM, 20) == 75
-    reached = len(metrics.read(killed / "metrics.jsonl"))
-    assert 20 <= reached < SCRIPT_STEPS
-    assert (killed / "checkpoints" / str(reached)).is_dir()  # nothing is lost
-    assert stop(killed, signal.SIGKILL, reached + 20) == -signal.SIGKILL
+    process = launch(killed)
+    try:
+        wait_for_lines(process, killed / "metrics.jsonl", 20)
+        process.send_signal(signal.SIGTERM)
+        wait_for_lines(process, killed / "preempted.txt", 1)
+        reached, newest = map(int, (killed / "preempted.txt").read_text().split())
+        assert 20 <= reached == newest < SCRIPT_STEPS  # nothing is lost
+        wait_for_lines(process, killed / "metrics.jsonl", reached + 20)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
     assert reached + 20 <= len(metrics.read(killed / "metrics.jsonl")) < SCRIPT_STEPS
     assert not (killed / "end.npz").exists()
     with (killed / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1')  # what a writer that is killed in the middle of a line leaves behind
-    assert first.wait() == 0
-    assert launch(killed).wait() == 0
+    work(killed)
+    work(plain)
 
     assert (killed / "metrics.jsonl").read_bytes() == (plain / "metrics.jsonl").read_bytes()
     assert [record["step"] for record in metrics.read(killed / "metrics.jsonl")] == list(range(1, SCRIPT_STEPS + 1))
@@ -249,11 +233,11 @@ def test_a_finished_run_is_only_read(whole):
 
 @pytest.mark.parametrize(
     ("every", "latest", "multiple", "kept"),
-    [(1, 2, 4, [4, 8, 9, 10]), (1, 1, 100, [10]), (3, 5, 100, [3, 6, 9, 10])],
+    [(1, 2, 3, [3, 5, 6]), (4, 1, 100, [6]), (2, 5, 100, [2, 4, 5])],
 )
 def test_which_checkpoints_are_kept(tmp_path, every, latest, multiple, kept):
     """The newest few, besides those whose step is a multiple; a save every few chunks, and at the end."""
-    train_here(tmp_path, n_steps=10, chunk_size=1, checkpoint_every=every, keep_latest=latest, keep_every=multiple)
+    train_here(tmp_path, n_steps=kept[-1], chunk_size=1, checkpoint_every=every, keep_latest=latest, keep_every=multiple)
     assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == kept
 
 
@@ -391,14 +375,54 @@ def test_flipped_bits_are_refused(tmp_path):
     for damaged in ("1", "2"):
         flip_a_bit(tmp_path / damaged)
     with Checkpoints(tmp_path, {}, keep_latest=3) as checkpoints:
-        with pytest.warns(CheckpointWarning, match=r"\d is damaged, in .*slope.*; it is removed, and step 0 is used") as caught:
+        with pytest.warns(
+            CheckpointWarning, match=r"\d is damaged, in .*slope.*; it is set aside, and step 0 is used"
+        ) as caught:
             assert facts(checkpoints.restore(steps[0])) == facts(steps[0])
         assert [re.search(r"/(\d) is", str(warning.message))[1] for warning in caught] == ["2", "1"]
         for state in steps[1:]:  # what was damaged is not in the way
             checkpoints.save(state)
+    assert {path.name for path in tmp_path.glob("*.damaged")} == {"1.damaged", "2.damaged"}  # and nothing is lost
     for damaged in ("0", "1", "2"):
         flip_a_bit(tmp_path / damaged)
     assert_refused(tmp_path, steps[0], {}, "no checkpoint in", "2 is damaged, in", "0 is damaged, in", "slope", "--fresh")
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (PermissionError(errno.EACCES, "denied"), PermissionError),
+        (OSError(errno.EIO, "no disk"), OSError),
+        (MemoryError(), MemoryError),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED"), jax.errors.JaxRuntimeError),
+        (ValueError("Error reading [os_error_code='13']"), PermissionError),
+    ],
+)
+def test_what_is_no_damage_is_raised(whole, monkeypatch, raised, expected):
+    """A sound checkpoint that cannot be read now is neither passed over nor touched."""
+
+    def fail(*args, **kwargs):
+        raise raised
+
+    folder = whole[0] / "checkpoints"
+    before = contents(folder)
+    with Checkpoints(folder, {"name": "small"}) as checkpoints:
+        monkeypatch.setattr(checkpoints._handler, "restore", fail)
+        with pytest.raises(expected):
+            checkpoints.restore(begin())
+    assert contents(folder) == before
+
+
+def test_what_stands_beside_the_state(tmp_path, whole):
+    """With other fields it is damaged; with the one of former versions it is theirs, which is said."""
+    shutil.copytree(whole[0] / "checkpoints", tmp_path / "run")
+    about = tmp_path / "run" / "12" / "about" / "metadata"
+    fields = json.loads(about.read_text())
+    about.write_text(json.dumps({"config": {}, "seed": [], "arrays": {}, "digest": "0"}))
+    assert_refused(tmp_path / "run", begin(), {"name": "small"}, "12 was written by another version", "--fresh")
+    about.write_text(json.dumps({name: fields[name] for name in ("config", "seed", "arrays")} | {"checksumr": {}}))
+    with pytest.warns(CheckpointWarning, match="12 cannot be read"), Checkpoints(tmp_path / "run", {"name": "small"}) as found:
+        assert found.restore(begin()).step == 8
 
 
 def test_an_empty_folder_has_no_state(tmp_path):
@@ -477,3 +501,13 @@ def test_a_foreign_line_among_the_metrics_is_refused(tmp_path, line):
         metrics.cut(path, 1)
     assert line in str(caught.value)
     assert path.read_bytes() == before
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[1])
+    try:
+        work(where)
+    except Preempted:
+        newest = max(int(path.name) for path in (where / "checkpoints").iterdir())
+        (where / "preempted.txt").write_text(f"{len(metrics.read(where / 'metrics.jsonl'))} {newest}\n")
+        work(where)

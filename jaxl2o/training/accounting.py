@@ -22,6 +22,7 @@ from jax.extend import core
 from jaxtyping import Array, Float
 
 from jaxl2o.training import metrics
+from jaxl2o.training.hosts import is_first_process
 from jaxl2o.training.loop import Recipe, TrainState, mean_loss, task_keys
 from jaxl2o.training.parallel import share_out
 
@@ -131,10 +132,16 @@ def summarise(folder: Path) -> dict[str, Any]:
 
     tasks_per_second; flops_per_second, model FLOP; fraction_of_peak, of float32 products; peak_memory_bytes: `peak_memory`
     of this process, which after a resumption has seen the rest alone.
+
+    Of several processes the first one alone reads and measures, the peak of n devices as n times that of its own first one; the
+    others have no trainings. None waits for another.
     """
     memory = peak_memory()  # before the peak is measured, which takes some of its own
-    clocks = {path.parent: metrics.read(path) for path in sorted(folder.rglob("timing.jsonl"))}
-    peaks = {devices: matrix_peak(devices) for devices in {chunk["devices"] for clock in clocks.values() for chunk in clock}}
+    several = jax.process_count() > 1
+    paths = sorted(folder.rglob("timing.jsonl")) if is_first_process() else []
+    clocks = {path.parent: metrics.read(path) for path in paths}
+    counts = {chunk["devices"] for clock in clocks.values() for chunk in clock}
+    peaks = {devices: devices * matrix_peak(1) if several else matrix_peak(devices) for devices in counts}
     trainings = {}
     for path, clock in clocks.items():
         if clock:

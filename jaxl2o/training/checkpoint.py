@@ -1,14 +1,19 @@
 """Checkpoints of a run: the latest few and every n-th are kept, each written whole or not at all, while training goes on.
 
 They belong to no number of devices or processes: every process writes the parts of arrays that it holds, and reads those that
-it is to hold.
+it is to hold. A checkpoint is used if all processes read their parts and the whole has the checksums that were written with it.
+Nothing is compressed: the numbers of a training hardly can be, and the attempt takes the cores that the next step wants.
 """
 
+import itertools
+import json
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -20,11 +25,12 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, EveryNSt
 
 from jaxl2o.checks import InputError
 from jaxl2o.training.checksums import checksums
+from jaxl2o.training.hosts import highest, together, told
 from jaxl2o.training.loop import TrainState
 
 
 class CheckpointError(InputError):
-    """Checkpoints that cannot be used: all damaged, or of another run."""
+    """Checkpoints that cannot be used: all damaged, or of another run or version."""
 
 
 class CheckpointWarning(UserWarning):
@@ -56,8 +62,13 @@ class Checkpoints:
     def __init__(self, folder: Path, config: dict[str, Any], keep_latest: int = 2, keep_every: int = 10_000) -> None:
         self._folder = folder.resolve()
         self._config = config
+        self._handler = ocp.PyTreeCheckpointHandler(use_compression=False)
+        handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+        handlers.add("state", ocp.args.PyTreeSave, self._handler)
+        handlers.add("about", ocp.args.JsonSave, ocp.JsonCheckpointHandler())
         self._manager = ocp.CheckpointManager(
             self._folder,
+            handler_registry=handlers,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=AnyPreservationPolicy([LatestN(keep_latest), EveryNSteps(keep_every)]),
                 cleanup_tmp_directories=True,
@@ -85,33 +96,32 @@ class Checkpoints:
         is renamed in the end, by threads. Waits for the save before this one, and raises its `OSError` if it failed.
         """
         about = About(self._config, seed(state), kinds(state), checksums(state))._asdict()
-        with self._writing():
+        with system_errors(self._folder):
             self._manager.save(
-                int(state.step), args=ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about))
+                int(state.step), args=ocp.args.Composite(state=ocp.args.PyTreeSave(state), about=ocp.args.JsonSave(about))
             )
 
     def wait(self) -> None:
         """Return when the last save is on the disk; raises its `OSError` if it failed."""
-        with self._writing():
+        with system_errors(self._folder):
             self._manager.wait_until_finished()
 
     def restore(self, like: TrainState) -> TrainState | None:
-        """The newest state that is whole, with the tree, dtypes and shardings of `like`; None if nothing is saved yet.
+        """The newest state that all processes read whole, with the tree, dtypes and shardings of `like`; None if none is saved.
 
-        A damaged checkpoint is named in a `CheckpointWarning` and removed if one before it is whole. Raises `CheckpointError`
-        if all are damaged, or the newest that can be read has another config or key, or holds other arrays.
+        A damaged checkpoint is named in a `CheckpointWarning` and set aside, under its step and ".damaged", if one before it is
+        whole. Raises `CheckpointError` if all are damaged, or the newest that can be read has another config or key, holds
+        other arrays, or is of another version. Other errors, of a disk that cannot be read or of memory, come as they are.
         """
         damaged: dict[int, DamagedError] = {}
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        while (step := self._newest_before(min(damaged, default=sys.maxsize))) >= 0:
             try:
                 state = self._load(step, like)
             except DamagedError as error:
                 damaged[step] = error
                 continue
-            for newer, error in damaged.items():
-                sentence = f"the checkpoint {self._folder / str(newer)} {error}; it is removed, and step {step} is used."
-                warnings.warn(sentence, CheckpointWarning, stacklevel=2)
-                self._manager.delete(newer)
+            if damaged:
+                self._set_aside(damaged, step)
             return state
         if damaged:
             what = "; ".join(f"{step} {error}" for step, error in damaged.items())
@@ -120,10 +130,52 @@ class Checkpoints:
             ) from next(iter(damaged.values()))
         return None
 
+    def _newest_before(self, bound: int) -> int:
+        """The newest step below this one that any process sees; -1 if there is none."""
+        return highest(max((step for step in self._manager.all_steps() if step < bound), default=-1))
+
+    def _set_aside(self, damaged: dict[int, DamagedError], whole: int) -> None:
+        """Rename the damaged steps, which would be in the way of what is saved next; nothing that was written is lost."""
+
+        def rename() -> bool:
+            for step in damaged:
+                path, names = self._folder / str(step), (f"{step}.damaged{i or ''}" for i in itertools.count())
+                if path.exists():
+                    path.rename(next(free for free in map(self._folder.joinpath, names) if not free.exists()))
+            return True
+
+        told(rename)
+        self._manager.reload()
+        for step, error in damaged.items():
+            sentence = f"the checkpoint {self._folder / str(step)} {error}; it is set aside, and step {whole} is used."
+            warnings.warn(sentence, CheckpointWarning, stacklevel=3)
+
     def _load(self, step: int, like: TrainState) -> TrainState:
-        """The state of one step. `DamagedError` if it is not what was saved, `CheckpointError` if it is another run's."""
-        with reading():
-            about = About(**self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"])
+        """The state of one step, on all processes or none.
+
+        `DamagedError` if it is not what was saved, `CheckpointError` if it is another run's.
+        """
+        state, sums = together(partial(self._read, step, like), DamagedError)
+        found = checksums(state)  # of all processes, so all must have read
+
+        def compare() -> None:
+            if found != sums:
+                raise DamagedError(f"is damaged, in {differing(found, sums)}")
+
+        together(compare, DamagedError)
+        return state
+
+    def _read(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, int]]:
+        """The arrays of one step that this process holds, and the checksums of all. Waits for no other process."""
+        folder = self._folder / str(step)
+        with reading(folder):
+            fields = json.loads((folder / "about" / "metadata").read_text(encoding="utf-8"))
+            about = None if "digest" in fields else About(**fields)
+        if about is None:
+            raise CheckpointError(
+                f"{folder} was written by another version of this library; finish the run with that one, or start over in an "
+                "empty folder (--fresh)."
+            )
         if about.config != self._config:
             raise CheckpointError(
                 f"{self._folder} belongs to a run with other values of {differing(about.config, self._config)}; "
@@ -131,41 +183,44 @@ class Checkpoints:
             )
         if about.arrays != kinds(like):
             raise CheckpointError(
-                f"{self._folder / str(step)} holds other arrays than this run's, in {differing(about.arrays, kinds(like))}; "
+                f"{folder} holds other arrays than this run's, in {differing(about.arrays, kinds(like))}; "
                 "start over in an empty folder (--fresh)."
             )
         if about.seed != seed(like):
             raise CheckpointError(
-                f"{self._folder / str(step)} was trained from another key than this run's; give the same seed, use another "
+                f"{folder} was trained from another key than this run's; give the same seed, use another "
                 "folder, or start over in an empty folder (--fresh)."
             )
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        with reading():
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-            state = self._manager.restore(step, args=args)["state"]
-        found = checksums(state)
-        if found != about.checksums:
-            raise DamagedError(f"is damaged, in {differing(found, about.checksums)}")
-        return state
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """What tensorstore raises when it cannot write, a ValueError with the system's number in its text, is an OSError."""
-        try:
-            yield
-        except ValueError as error:
-            number = re.search(r"os_error_code='(\d+)'", str(error))
-            if number is None:
-                raise
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(self._folder)) from error
+        args = ocp.args.PyTreeRestore(abstract, ocp.checkpoint_utils.construct_restore_args(abstract))
+        with reading(folder):
+            # not by the manager, which ends by waiting for processes that may have failed
+            return self._handler.restore(self._manager.directory / str(step) / "state", args=args), about.checksums
 
 
 @contextmanager
-def reading() -> Iterator[None]:
-    """Orbax raises many kinds: every one means that this checkpoint cannot be used."""
+def system_errors(path: Path) -> Iterator[None]:
+    """What tensorstore raises when the system fails it, a ValueError with the system's number in its text, is an OSError."""
     try:
         yield
-    except Exception as error:
+    except ValueError as error:
+        number = re.search(r"os_error_code='(\d+)'", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
+# what Orbax, tensorstore and JSON raise for files that are missing, torn or garbled
+DECODING = (ValueError, TypeError, LookupError, AttributeError, EOFError, NotImplementedError, FileNotFoundError)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What cannot be decoded is damaged; a file that the system does not let be read, and memory that ends, are not."""
+    try:
+        with system_errors(path):
+            yield
+    except DECODING as error:
         raise DamagedError(f"cannot be read ({type(error).__name__})") from error
 
 

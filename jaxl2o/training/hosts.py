@@ -10,6 +10,7 @@ speaks and writes; the folder of a run is to be one that all of them see.
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -17,19 +18,23 @@ from jax.experimental import multihost_utils
 
 from jaxl2o.checks import require
 
+Result = TypeVar("Result")
+
 
 def start_processes(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
     """Join the other processes, before any device is touched; without arguments only where the environment asks for it.
 
-    coordinator: host and port of the first process (or JAX_COORDINATOR_ADDRESS).  processes: how many there are in all; 1 alone
-    stays one process whatever the environment says.  process: which this is, from 0.
+    coordinator: host and port of the first process; JAX_COORDINATOR_ADDRESS may stand for it beside the other two, and starts
+    nothing by itself.  processes: how many there are in all; 1 alone stays one process whatever the environment says.  process:
+    which this is, from 0.
 
     Raises `ValueError` for arguments that are given by halves, or do not fit.
     """
     if processes == 1 and process in (None, 0):
         return
-    if coordinator is None and processes is None and process is None and cluster(os.environ):
-        jax.distributed.initialize()
+    if coordinator is None and processes is None and process is None:
+        if cluster(os.environ):
+            jax.distributed.initialize()
         return
     given = {
         "--coordinator": coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS"),
@@ -37,8 +42,6 @@ def start_processes(coordinator: str | None = None, processes: int | None = None
         "--process": process,
     }
     lacking = [name for name, value in given.items() if value is None]
-    if len(lacking) == len(given):
-        return
     there = " and ".join(name for name in given if name not in lacking)
     require(
         not lacking,
@@ -92,3 +95,30 @@ def told(decide: Callable[[], bool]) -> bool:
         raise error
     require(answer >= 0, "the first process has stopped; what it said tells why.")
     return bool(answer)
+
+
+def highest(value: int) -> int:
+    """The highest of the numbers that all processes bring, on all of them."""
+    return value if jax.process_count() == 1 else int(np.max(multihost_utils.process_allgather(np.int32(value))))
+
+
+def together(attempt: Callable[[], Result], mild: type[Exception]) -> Result:
+    """What an attempt gives that every process makes by itself: if it fails on one, it fails on all, and none is left waiting.
+
+    Where it succeeded, or failed more mildly than elsewhere, the error is a `mild` one if all that came are of this kind, and
+    else an `InputError`. The attempt must not wait for other processes.
+    """
+    result: Any = None
+    error = None
+    try:
+        result = attempt()
+    except Exception as raised:  # the others must hear of it, or they wait for ever
+        error = raised
+    gravity = 0 if error is None else 1 if isinstance(error, mild) else 2
+    worst = highest(gravity)
+    if error is not None and gravity == worst:
+        raise error
+    if worst == 1:
+        raise mild("cannot be read by another process")
+    require(worst == 0, "another process has stopped; what it said tells why.")
+    return result

@@ -33,7 +33,8 @@ class Recipe(NamedTuple):
     avoids that. Several devices of a CPU whose tasks hold linear solves need more threads than devices (set NPROC), or they
     wait for ever; and each solve is to have one (OPENBLAS_NUM_THREADS=1), or it is many times slower.
     sharding: how parameters and optimiser lie on the devices between steps: whole on each, or "fsdp", cut among them, so that a
-    device keeps about 1 / devices of their bytes. The curve is the same up to the order of sums.
+    training keeps about 1 / devices of their bytes on each. The state that a training starts from is whole on one device until
+    whoever made it lets it go, and the one that it returns is again. The curve is the same up to the order of sums.
     (`losses.log_mean_relative` alone compares the tasks that are held at one time with each other.)
     """
 
@@ -123,7 +124,19 @@ def finite(params: Params) -> Bool[Array, ""]:
 def train(
     recipe: Recipe, state: TrainState, n_steps: int, chunk_size: int, report: Callable[[Chunk], None] = lambda chunk: None
 ) -> TrainState:
+    """Advance until `n_steps` are done in all: `train_placed` of a copy of the state, laid out as the recipe says.
+
+    The caller's own state is left as it is, where it is.
+    """
+    return train_placed(recipe, place(state, recipe.devices, recipe.sharding), n_steps, chunk_size, report)
+
+
+def train_placed(
+    recipe: Recipe, state: TrainState, n_steps: int, chunk_size: int, report: Callable[[Chunk], None] = lambda chunk: None
+) -> TrainState:
     """Advance until `n_steps` are done in all, in jitted chunks with donated buffers; each chunk is reported.
+
+    state: lies as `parallel.place` leaves it, and is given away: its buffers become those of the next.
 
     All that will run is compiled before the first step: a chunk, and the rest if the chunks do not divide the steps.
 
@@ -135,7 +148,6 @@ def train(
     """
     checks.require(chunk_size >= 1, f"chunk_size is {chunk_size}; it must be at least 1.")
     run = jax.jit(advance, static_argnums=(0, 2), donate_argnums=1)
-    state = place(state, recipe.devices, recipe.sharding)
     done = int(state.step)
     left = max(0, n_steps - done)
     sizes = {min(chunk_size, left), left % chunk_size} - {0}

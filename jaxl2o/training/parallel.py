@@ -73,9 +73,12 @@ def compute_dtype() -> str | None:
 
 
 def layout(state: Shared, devices: int, sharding: Sharding) -> Shared:
-    """Where every array of a state lies on the mesh, a `NamedSharding` each: cut along an axis, or whole on all devices."""
+    """Where every array of a state lies on the mesh, a `NamedSharding` each: cut along an axis, or whole on all devices.
+
+    What one device trains is whole on the first one of every process: so it is one array of all, which a checkpoint can hold.
+    """
     checks.require(sharding in get_args(Sharding), f"sharding is {sharding!r}; choose one of {', '.join(get_args(Sharding))}.")
-    mesh = mesh_of(devices)
+    mesh = mesh_of(jax.process_count() if devices == 1 else devices)
 
     def of(leaf: Any) -> jax.NamedSharding:
         axis = _cut_axis(leaf, devices) if sharding == "fsdp" else None
@@ -91,7 +94,7 @@ def _cut_axis(leaf: Any, devices: int) -> int | None:
 
 def place(state: Shared, devices: int, sharding: Sharding = "replicated") -> Shared:
     """A copy of a state that every process has, laid out over so many devices."""
-    if devices == 1:
+    if devices == jax.process_count() == 1:
         return jax.tree.map(jnp.array, state)
     return jax.tree.map(_put, state, layout(state, devices, sharding))
 
@@ -109,15 +112,17 @@ def _put(leaf: Any, where: jax.NamedSharding) -> Array:
 
 def stay(state: Shared, devices: int, sharding: Sharding) -> Shared:
     """The same state, which a compiled program leaves in its layout."""
-    return state if devices == 1 else lax.with_sharding_constraint(state, layout(state, devices, sharding))
+    return (
+        state if devices == jax.process_count() == 1 else lax.with_sharding_constraint(state, layout(state, devices, sharding))
+    )
 
 
 def settle(state: Shared, devices: int) -> Shared:
     """A state that lies on so many devices, whole on the first device of every process: all processes are to call this."""
-    if devices == 1:
+    if devices == jax.process_count() == 1:
         return state
     if jax.process_count() > 1:
-        whole = jax.jit(lambda state: state, out_shardings=jax.NamedSharding(mesh_of(devices), jax.P()))(state)
+        whole = jax.jit(lambda state: state, out_shardings=layout(state, devices, "replicated"))(state)
         state = jax.tree.map(lambda leaf: leaf.addressable_data(0), whole)
     return jax.device_put(state, jax.local_devices()[0])
 

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import jax
-import numpy as np
-from jax.experimental import multihost_utils
+from jaxl2o.training.hosts import highest
 
 
 class Preempted(Exception):
@@ -19,19 +17,24 @@ class Preempted(Exception):
 def preemption() -> Iterator[Callable[[], bool]]:
     """Gives `asked()`: whether SIGTERM has come to any process; all processes must ask equally often, so all learn it at once.
 
-    Holds SIGTERM back from whatever handles it otherwise until the block ends. One that came too late for `Preempted` to be
-    raised is then passed on. Outside the main thread, where Python handles no signals, SIGTERM is left alone.
+    Holds the first SIGTERM back from whatever handles it otherwise until the block ends; one that came too late for `Preempted`
+    to be raised is then passed on. A second one is not held back. Outside the main thread, where Python handles no signals,
+    SIGTERM is left alone.
     """
     came = False
 
     def note(*_: Any) -> None:
         nonlocal came
+        if came:
+            pass_on()
         came = True
 
+    def pass_on() -> None:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None stands for a handler that is not Python's
+        signal.raise_signal(signal.SIGTERM)
+
     def asked() -> bool:
-        if jax.process_count() == 1:
-            return came
-        return bool(np.any(multihost_utils.process_allgather(np.array(came))))
+        return bool(highest(int(came)))
 
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -43,6 +46,6 @@ def preemption() -> Iterator[Callable[[], bool]]:
         came = False
         raise
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None stands for a handler that is not Python's
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
         if came:
             signal.raise_signal(signal.SIGTERM)

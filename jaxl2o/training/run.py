@@ -13,7 +13,8 @@ from typing import Any
 from jaxl2o.training import metrics
 from jaxl2o.training.accounting import model_flops
 from jaxl2o.training.checkpoint import Checkpoints
-from jaxl2o.training.loop import Chunk, Recipe, TrainState, train
+from jaxl2o.training.loop import Chunk, Recipe, TrainState, train_placed
+from jaxl2o.training.parallel import place
 from jaxl2o.training.preemption import Preempted, preemption
 
 
@@ -31,7 +32,9 @@ def train_in(
 ) -> TrainState:
     """`train` with metrics, timing and checkpoints in `folder`; resumes bit-exactly from the newest whole checkpoint there.
 
-    The state may have been saved on another number of devices; then the curve goes on up to the rounding of sums.
+    The state may have been saved on another number of devices or processes; then the curve goes on up to the rounding of sums.
+    It is laid out as the recipe says before anything is read, and what is read comes in that layout: so between steps the
+    devices hold one state, besides the one that was given, which lasts as long as the caller keeps it.
 
     checkpoint_every: chunks between checkpoints; the end is always saved.  config: what identifies the run, as JSON.
 
@@ -43,8 +46,10 @@ def train_in(
         preemption() as asked_to_stop,
         Checkpoints(folder / "checkpoints", config or {}, keep_latest, keep_every) as checkpoints,
     ):
+        state = place(state, recipe.devices, recipe.sharding)  # the name lets go of what was given
         saved = checkpoints.restore(state)
         state = state if saved is None else saved
+        del saved
         for name in ("metrics.jsonl", "timing.jsonl"):
             metrics.cut(folder / name, int(state.step))
 
@@ -71,4 +76,4 @@ def train_in(
                 checkpoints.wait()
                 raise Preempted(f"SIGTERM stopped the training in {folder} after step {done}, which is saved.")
 
-        return train(recipe, state, n_steps, chunk_size, keep)
+        return train_placed(recipe, state, n_steps, chunk_size, keep)
