@@ -137,9 +137,10 @@ def mean_over_tasks(
 ) -> Callable[[Shared, TaskKeys], Mean]:
     """(shared, keys) -> function(shared, keys), a mean over the keys' tasks, computed in shares.
 
-    Every device takes its share of the keys, in groups of `at_once` (0: all together): memory is that of one group. Groups
-    are added in pairs, pairs in pairs, and so on, first on a device and then among devices. So with `at_once` set the sum has
-    one order on every number of devices that is a power of two, and differs by no more than what the compiler makes of it.
+    Every device takes its share of the keys, in groups of `at_once` (0: all together): memory is that of one group, and of the
+    log2(groups) sums that wait for theirs. Groups are added in pairs, pairs in pairs, and so on, first on a device and then
+    among devices. So with `at_once` set the sum has one order on every number of devices that is a power of two, and differs
+    by no more than what the compiler makes of it.
 
     With "fsdp" what is shared comes cut and is gathered first, and the mean is left cut, both as `layout` says.
 
