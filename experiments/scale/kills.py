@@ -94,7 +94,10 @@ def begun(worker: Worker) -> int:
 
 
 def ended(worker: Worker, folder: Path, before: tuple[int, set[tuple[str, int]]], began: int | None) -> Life:
-    """Kill a worker, and tell its life. before: what was on the disk at its launch.  began: what it has said, if it was heard."""
+    """Kill a worker, and tell its life.
+
+    before: what was on the disk at its launch.  began: the step that it went on from, if it was heard.
+    """
     worker.kill()
     words, _ = worker.communicate()
     if worker.returncode != -signal.SIGKILL:
