@@ -106,7 +106,7 @@ def test_the_kinds_of_kills_are_told_apart():
     words = [text.get_text() for text in legend.get_texts()]
     assert words[:3] == ["killed in the start (1)", "killed between saves (1)", "killed within a save (1)"]
     assert axes.get_title() == "3 of 3 kills survived"
-    assert [line.get_ydata().tolist() for line in axes.lines] == [[20], [40], [80], [20, 20, 60]]
+    assert [np.asarray(line.get_ydata()).tolist() for line in axes.lines] == [[20], [40], [80], [20, 20, 60]]
     plt.close(figure)
 
 
