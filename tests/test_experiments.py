@@ -481,7 +481,8 @@ def test_the_smoke_preset_runs(smoke_runs, name):
     with np.load(folder / "results.npz", allow_pickle=False) as results:
         assert all(np.all(np.isfinite(results[key])) for key in results.files if results[key].dtype.kind == "f")
     claims = json.loads((folder / "claims.json").read_text())
-    assert claims
+    # the smoke preset of speed.devices has one device; tests/test_speed.py claims with made-up ones
+    assert claims or name == "speed.devices"
     for claim in claims:
         assert list(claim) == KEYS
         assert claim["id"] in out

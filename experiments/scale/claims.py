@@ -45,21 +45,13 @@ def of_devices(results: Results) -> Claim:
 
 
 def of_kills(results: Results) -> list[Claim]:
-    """All are survived, and no step is lost that was saved."""
+    """All are survived, and some came within a save."""
     count = len(results["kills/saved"])
-    lost = int(np.maximum(results["kills/saved"] - results["kills/resumed"], 0).sum())
     text = "kills at random moments after which a training goes on, and in the end has the bytes of one never killed"
+    within = "of the same kills, those that came within a save"
     return [
         claim("scale/kills-survived", text, survived(results), "=", count, n=count, seeds=(KILLED,)),
-        claim(
-            "scale/saved-steps-lost",
-            "steps before the last finished save that were lost",
-            lost,
-            "=",
-            0,
-            n=count,
-            seeds=(KILLED,),
-        ),
+        claim("scale/kills-within-a-save", within, int(results["kills/within"].sum()), ">=", 1, n=count, seeds=(KILLED,)),
     ]
 
 

@@ -50,17 +50,20 @@ def means(curve: np.ndarray, count: int) -> np.ndarray:
 
 
 def lives(axes: Axes, results: Results) -> None:
-    """From where every process began to where it was killed; the next one begins at what was saved."""
-    within = results["kills/within"]
-    place = np.arange(1, len(within) + 1)
-    axes.vlines(place, results["kills/began"], results["kills/reached"], color=COLOURS["solver"], linewidth=3.0)
-    for mask, colour, label in (
-        (~within, COLOURS["ink"], f"killed between saves ({(~within).sum()})"),
-        (within, COLOURS["transformer"], f"killed within a save ({within.sum()})"),
+    """From where every process began to where it was killed; the next one that speaks begins at what was saved."""
+    began, reached, spoke, within = (results[f"kills/{name}"] for name in ("began", "reached", "spoke", "within"))
+    place = np.arange(1, len(began) + 1)
+    axes.vlines(place[spoke], began[spoke], reached[spoke], color=COLOURS["solver"], linewidth=3.0)
+    # a process that was killed in its start has trained nothing
+    ends = np.where(spoke, reached, began)
+    for mask, marker, colour, words in (
+        (~spoke & ~within, "v", COLOURS["accent"], "in the start"),
+        (spoke & ~within, "x", COLOURS["ink"], "between saves"),
+        (within, "x", COLOURS["transformer"], "within a save"),
     ):
-        axes.plot(place[mask], results["kills/reached"][mask], "x", color=colour, markersize=6, label=label)
+        axes.plot(place[mask], ends[mask], marker, color=colour, markersize=6, label=f"killed {words} ({mask.sum()})")
     axes.plot(place, results["kills/resumed"], "o", color=COLOURS["limit"], markersize=3, label="goes on from here")
-    axes.set_title(f"{survived(results)} of {len(within)} kills survived")
+    axes.set_title(f"{survived(results)} of {len(began)} kills survived")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("kill")
     axes.set_ylabel("step")
@@ -113,8 +116,10 @@ def table(results: Results) -> Table:
         legs = " -> ".join(str(devices) for devices in results["elastic/legs"])
         shown.add_row(f"{NAMES[model][0]}, {legs} devices beside 1", f"gap {found:.2g}")
     if "kills/same" in results:
-        shown.add_row("kills within a save", f"{results['kills/within'].sum()} of {len(results['kills/within'])}")
-        behind = results["kills/reached"] - results["kills/saved"]
+        spoke, within = results["kills/spoke"], results["kills/within"]
+        shown.add_row("kills within a save", f"{within.sum()} of {len(within)}")
+        shown.add_row(f"kills in a start, of {results['kills/start']:.1f} s", f"{(~spoke).sum()} of {len(spoke)}")
+        behind = (results["kills/reached"] - results["kills/saved"])[spoke]
         shown.add_row(
             "steps after the last save that were trained again", f"{behind.mean():.0f} a kill, at most {behind.max()}"
         )

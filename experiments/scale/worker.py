@@ -1,38 +1,63 @@
-"""One leg of a training, in a process of its own: `python -m experiments.scale.worker LEG`, with the leg in JSON.
+"""Trainings in a process of their own: `python -m experiments.scale.worker JOB`, with the job of workers.py in JSON.
 
-It says from which step it goes on as soon as its first chunk is done, and leaves the arrays of its last state in end.npz.
+The model, the tasks and their order are the same in all processes, on any number of devices. A training that is kept leaves the
+arrays of its last state in end.npz.
 """
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.scale.legs import Leg, end_of
-from experiments.scale.models import model
-from jaxl2o.training.loop import Chunk
+from experiments.scale.models import LAYOUTS, model
+from experiments.scale.workers import Job, end_of
+from jaxl2o.training.hosts import start_processes
+from jaxl2o.training.loop import Chunk, TrainState, train
 from jaxl2o.training.run import train_in
 
 
-def main(leg: Leg) -> None:
-    """Train, and keep the end."""
-    recipe, state = model(leg.model, leg.devices)
-    spoken = False
+def say(answer: dict[str, Any]) -> None:
+    """One line of JSON to whoever started this."""
+    print(json.dumps(answer), flush=True)
 
-    def say(chunk: Chunk) -> None:
-        nonlocal spoken
-        if not spoken:
-            print(int(chunk.state.step) - len(chunk.losses), flush=True)
-        spoken = True
 
-    folder = Path(leg.folder)
-    state = train_in(folder, recipe, state, leg.steps, leg.chunk, {"model": leg.model}, say)
+def trained(job: Job, name: str, layout: str) -> tuple[TrainState, list[float]]:
+    """A model's last state on all devices of all processes, and the losses on the way; it says from where it goes on."""
+    recipe, state = model(name, jax.device_count())
+    recipe = recipe._replace(**LAYOUTS[layout])
+    losses: list[float] = []
+
+    def report(chunk: Chunk) -> None:
+        if not losses:
+            say({"began": int(chunk.state.step) - len(chunk.losses)})
+        losses.extend(chunk.losses.tolist())
+
+    if job.folder is None:
+        return train(recipe, state, job.steps, job.chunk, report), losses
+    return train_in(Path(job.folder), recipe, state, job.steps, job.chunk, {"model": name}, report), losses
+
+
+def keep(state: TrainState, path: Path) -> None:
+    """Write the arrays of a state by their names, the key by its numbers."""
     state = state._replace(key=jax.random.key_data(state.key))
     leaves = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
-    np.savez(end_of(folder), allow_pickle=False, **leaves)
+    np.savez(path, allow_pickle=False, **leaves)
+
+
+def main(job: Job) -> None:
+    """Join the other processes if there are any, train, and say the losses."""
+    start_processes(job.coordinator, job.processes, job.process)
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in job.models}
+    for name in job.models:
+        for layout in job.layouts:
+            state, found[name][layout] = trained(job, name, layout)
+            if job.folder is not None:
+                keep(state, end_of(Path(job.folder)))
+    say({"losses": found})
 
 
 if __name__ == "__main__":
-    main(Leg(**json.loads(sys.argv[1])))
+    main(Job(**json.loads(sys.argv[1])))
