@@ -149,7 +149,7 @@ def plot(results: Results) -> Figure:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_minor_locator(NullLocator())
     panels[0].set_ylabel("tasks a second, × one device")
-    panels[0].legend(loc="lower right")
+    panels[1].legend(loc="lower right")
     return figure
 
 
