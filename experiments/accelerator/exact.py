@@ -19,8 +19,8 @@ def gaps(config: Config) -> Results:
         found["exact/cpu"] = np.array([kept[f"float32/{name}"].max() for name in config.theorems])
     with jax.enable_x64(False):
         keys = jax.random.split(jax.random.key(SEED), config.prompts)
-        for precision in PRECISIONS:
+        for precision in PRECISIONS if jax.default_backend() != "cpu" else PRECISIONS[:1]:
             with jax.default_matmul_precision(precision):
                 measured = [np.asarray(exactness.gaps_of(CONSTRUCTIONS[name], keys)).max() for name in config.theorems]
             found[f"exact/{precision}"] = np.array(measured)
-    return found
+    return {"exact/default": found["exact/highest"], **found}  # on a CPU there is one precision

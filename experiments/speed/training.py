@@ -70,7 +70,7 @@ PRESETS = {
         rounds=2,
         seconds=0.05,
         curve_steps=4,
-        devices=(1, 2),
+        devices=(1,),
         shares=False,
     ),
     "quick": Config(),
