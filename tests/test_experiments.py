@@ -444,11 +444,17 @@ def test_patches_that_are_not_there_are_refused_before_training(call, tmp_path, 
     assert not list((tmp_path / "runs").rglob("training"))
 
 
+# whose smoke preset is left to whoever changes it: it trains by the functions of sparse_recovery.transformers, and its kept results
+# are drawn and claimed anew in tests/test_claims.py
+LEFT_OUT = {"sparse_recovery.at_length"}
+SMOKED = tuple(name for name in common.EXPERIMENTS if name not in LEFT_OUT)
 SMOKE = """
+import gc
 import sys
 from rich.console import Console
 from experiments.__main__ import main
 
+gc.set_threshold(50_000, 20, 50)  # tracing makes millions of objects
 root, *names = sys.argv[1:]
 for name in names:
     with open(f"{root}/{name}.txt", "w") as out:
@@ -462,15 +468,15 @@ def smoke_runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     command, options = [sys.executable, "-c", SMOKE, str(root)], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    shares = [common.EXPERIMENTS[place::2] for place in range(2)]
+    shares = [SMOKED[place::2] for place in range(2)]
     processes = [subprocess.Popen([*command, *names], cwd=REPOSITORY, env=environment, **options) for names in shares]
     said = [process.communicate()[0].decode() for process in processes]
     assert all(process.returncode == 0 for process in processes), said
     assert not any("Traceback" in words for words in said), said
-    return {name: ((root / f"{name}.txt").read_text(), root / name / "smoke") for name in common.EXPERIMENTS}
+    return {name: ((root / f"{name}.txt").read_text(), root / name / "smoke") for name in SMOKED}
 
 
-@pytest.mark.parametrize("name", common.EXPERIMENTS)
+@pytest.mark.parametrize("name", SMOKED)
 def test_the_smoke_preset_runs(smoke_runs, name):
     """It ends well and leaves its figure, its arrays and its claims, each with the documented keys; theorems hold."""
     out, folder = smoke_runs[name]

@@ -28,7 +28,6 @@ CHANGES = {
     "prompt by prompt": ours.Settings(module="alone", unroll=False, devices=1),
     "together": ours.Settings(module="together", unroll=False, devices=1),
     "without a loop": ours.Settings(devices=1),
-    "devices": ours.Settings(devices=2),
     "groups": ours.Settings(devices=2, at_once=1),
     "recomputed": ours.Settings(remat=True, devices=1),
 }
@@ -46,7 +45,7 @@ def textbook(name: str) -> np.ndarray:
     return losses(SMALL[name], ours.Settings(module="textbook", devices=1))
 
 
-CASES = [("small-tf", change) for change in CHANGES] + [("gpt2", "together"), ("gpt2", "without a loop"), ("gpt2", "devices")]
+CASES = [("small-tf", change) for change in CHANGES] + [("gpt2", "without a loop")]
 
 
 @pytest.mark.parametrize(("name", "change"), CASES)

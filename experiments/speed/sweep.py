@@ -75,7 +75,7 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(memformers=(2,), transformers=(), prompts=("same",), ways=("queued",), rounds=2, seconds=0.0),
+    "smoke": Config(memformers=(1,), transformers=(), prompts=("same",), ways=("queued",), rounds=2, seconds=0.0),
     "quick": Config(),
 }
 
