@@ -444,8 +444,7 @@ def test_patches_that_are_not_there_are_refused_before_training(call, tmp_path, 
     assert not list((tmp_path / "runs").rglob("training"))
 
 
-# whose smoke preset is left to whoever changes it: it trains by the functions of sparse_recovery.transformers, and its kept results
-# are drawn and claimed anew in tests/test_claims.py
+# trains by the functions of sparse_recovery.transformers; its kept results are drawn and claimed anew in tests/test_claims.py
 LEFT_OUT = {"sparse_recovery.at_length"}
 SMOKED = tuple(name for name in common.EXPERIMENTS if name not in LEFT_OUT)
 SMOKE = """
