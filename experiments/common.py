@@ -261,6 +261,7 @@ def conclude(module: ModuleType, results: Results, folder: Path, console: Consol
                 write_atomically(
                     folder / f"figure.{suffix}", lambda path: figure.savefig(path, metadata={"CreationDate": None})
                 )
+                figure.set_layout_engine("none")  # places are found once
         finally:
             plt.close(figure)
     if hasattr(module, "table"):

@@ -444,8 +444,8 @@ def test_patches_that_are_not_there_are_refused_before_training(call, tmp_path, 
     assert not list((tmp_path / "runs").rglob("training"))
 
 
-# trains by the functions of sparse_recovery.transformers; its kept results are drawn and claimed anew in tests/test_claims.py
-LEFT_OUT = {"sparse_recovery.at_length"}
+# whose parts others' smoke runs have already: trainings of sparse_recovery.transformers, workers of speed.training and speed.sweep
+LEFT_OUT = {"sparse_recovery.at_length", "speed.steps", "speed.devices"}
 SMOKED = tuple(name for name in common.EXPERIMENTS if name not in LEFT_OUT)
 SMOKE = """
 import gc
@@ -486,8 +486,7 @@ def test_the_smoke_preset_runs(smoke_runs, name):
     with np.load(folder / "results.npz", allow_pickle=False) as results:
         assert all(np.all(np.isfinite(results[key])) for key in results.files if results[key].dtype.kind == "f")
     claims = json.loads((folder / "claims.json").read_text())
-    # the smoke preset of speed.devices has one device; tests/test_speed.py claims with made-up ones
-    assert claims or name == "speed.devices"
+    assert claims
     for claim in claims:
         assert list(claim) == KEYS
         assert claim["id"] in out
@@ -495,3 +494,17 @@ def test_the_smoke_preset_runs(smoke_runs, name):
         assert claim["holds"] or claim["kind"] != "theorem"
     if not name.startswith(("speed.", "scale")):
         assert {claim["kind"] for claim in claims} >= {"theorem"}
+
+
+@pytest.mark.parametrize("name", sorted(LEFT_OUT))
+def test_what_is_left_out_is_drawn_and_claimed(name):
+    """Of its kept results there is a figure with something in every panel, a table, and claims."""
+    [path] = common.RESULTS.glob(f"{name}/*/results.npz")
+    with np.load(path, allow_pickle=False) as file:
+        results = dict(file)
+    module = common.load(name)
+    figure = module.plot(results)
+    assert all(axes.has_data() for axes in figure.axes if axes.get_visible())
+    plt.close(figure)
+    assert module.table(results).row_count > 0
+    assert module.claims(results)

@@ -32,7 +32,9 @@ from experiments.newton.tables import tables
 
 COST = {"smoke": "20 s", "quick": "2 h", "cpu": "20 h", "paper": "never run: 900 PFLOP"}
 PRESETS = {
-    "smoke": Config(parts=("logistic",), conditions=(4,), prompts=12, newton_steps=6, cells=(100, 200), improved_cells=(100,)),
+    "smoke": Config(
+        parts=("exact", "logistic"), conditions=(4,), prompts=12, newton_steps=6, cells=(100, 200), improved_cells=(100,)
+    ),
     "quick": Config(),
     "cpu": Config(attention_d=10, attention_n=50, attention_width=64, attention_steps=50_000),
     "paper": Config(
