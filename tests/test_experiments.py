@@ -444,7 +444,7 @@ def test_patches_that_are_not_there_are_refused_before_training(call, tmp_path, 
     assert not list((tmp_path / "runs").rglob("training"))
 
 
-# whose parts others' smoke runs have already: trainings of sparse_recovery.transformers, workers of speed.training and speed.sweep
+# whose parts others' smoke runs have: trainings of sparse_recovery.transformers, workers of speed.training and speed.sweep
 LEFT_OUT = {"sparse_recovery.at_length", "speed.steps", "speed.devices"}
 SMOKED = tuple(name for name in common.EXPERIMENTS if name not in LEFT_OUT)
 SMOKE = """
