@@ -14,6 +14,6 @@ def fit(run: Run, title: str, recipe: Recipe, params: Params, n_steps: int, key:
     """The parameters after `n_steps` from these ones; the key draws the tasks."""
     recipe = run.layout.of(recipe)
     with run.bar(title, n_steps, recipe.batch_size) as report:
-        state = start(recipe, params, key)
-        identity = {"title": title, "n_steps": n_steps}
-        return train_in(place_of(run, title), recipe, state, n_steps, max(1, n_steps // 10), identity, report).params
+        identity, size = {"title": title, "n_steps": n_steps}, max(1, n_steps // 10)
+        # no name for the state, which would keep it whole on one device
+        return train_in(place_of(run, title), recipe, start(recipe, params, key), n_steps, size, identity, report).params

@@ -64,10 +64,10 @@ def failing(error: Exception, at: int = STEPS):
     """As long as it lasts, the checkpoint of a step cannot be read in this process."""
     read = Checkpoints._read
 
-    def fail(self, step, like):
+    def fail(self, step, *others):
         if step == at:
             raise error
-        return read(self, step, like)
+        return read(self, step, *others)
 
     return mock.patch.object(Checkpoints, "_read", fail)
 

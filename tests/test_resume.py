@@ -425,6 +425,19 @@ def test_what_stands_beside_the_state(tmp_path, whole):
         assert found.restore(begin()).step == 8
 
 
+@pytest.mark.parametrize(
+    "changed", [{"config": {"name": "big"}}, {"config": None}, {"seed": [1, 2]}, {"arrays": {}}, {"seal": ""}]
+)
+def test_what_stands_beside_the_state_is_sealed(tmp_path, whole, changed):
+    """What was changed there without the seal is damage, not another run: the checkpoint before is used."""
+    shutil.copytree(whole[0] / "checkpoints", tmp_path / "run")
+    about = tmp_path / "run" / "12" / "about" / "metadata"
+    about.write_text(json.dumps(json.loads(about.read_text()) | changed))
+    words = "12 is damaged, in what stands beside its arrays"
+    with pytest.warns(CheckpointWarning, match=words), Checkpoints(tmp_path / "run", {"name": "small"}) as found:
+        assert found.restore(begin()).step == 8
+
+
 def test_an_empty_folder_has_no_state(tmp_path):
     """Nothing saved yet: None."""
     with Checkpoints(tmp_path / "checkpoints", {}) as checkpoints:

@@ -4,9 +4,10 @@ Claim. A sweep of 256 Memformers that see the same prompts, in one program, is a
 called 256 times, and stays within the memory that it was given. Five is asked of this kind of prompts alone, and part of that
 ratio is drawing: one program draws the prompts once for a whole group, and each call of the serial side draws them again.
 Two other kinds stand beside it. Given prompts were drawn beforehand, outside the timing, and are an argument of both sides, so
-that the ratio is that of batching alone. Own prompts are drawn by each model for itself, which is most of a small model's step
-and shared by nobody. A Transformer's step keeps the cores busy by itself, and there is little to win; drawing is nothing beside
-it, so that given prompts would show what the same show. Of these only that one program is not slower is asked.
+that the ratio is of batching, and of sharing the models between devices where the serial side is fastest on one. Own prompts
+are drawn by each model for itself, which is most of a small model's step and shared by nobody. A Transformer's step keeps the
+cores busy by itself, and there is little to win; drawing is nothing beside it, so that given prompts would show what the same
+show. Of these only that one program is not slower is asked.
 Source. Own measurement. The Memformer of four layers, d = 5, n = 20 and a batch of 512 is that of Dutta and Sra 2024
 (arXiv:2410.07263), as the solver that it equals; the Transformer of 3 layers, 2 heads and width 64 the smallest of Garg et al.
 2022 (arXiv:2208.01066), on all prefixes of 20 examples, d = 5, a batch of 64.

@@ -17,7 +17,7 @@ ASKED = 5.0  # how many times as fast 256 Memformers on the same prompts are to 
 PROMPTS_OF = {"memformer": ("same", "given", "own"), "transformer": ("same", "own")}
 WORDS = {
     "same": "same prompts: one program draws them once for all, which is part of its ratio",
-    "given": "given prompts: drawn beforehand, so the ratio is of batching alone",
+    "given": "given prompts: drawn beforehand, so the ratio is of batching, and of sharing models between devices",
     "own": "own prompts: drawn by each model",
 }
 COLOURS_OF = {"one after another": COLOURS["classical"], "one program": COLOURS["transformer"]}

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -177,7 +178,7 @@ def _readable(path: Path, advice: str) -> Iterator[None]:
     """Whatever fails while a file is read means that it is damaged: `InputError` in its place."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, KeyError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged and cannot be read ({type(error).__name__}); {advice}.") from error
 
 

@@ -5,6 +5,7 @@ it is to hold. A checkpoint is used if all processes read their parts and the wh
 Nothing is compressed: the numbers of a training hardly can be, and the attempt takes the cores that the next step wants.
 """
 
+import hashlib
 import itertools
 import json
 import os
@@ -42,12 +43,21 @@ class DamagedError(ValueError):
 
 
 class About(NamedTuple):
-    """What stands beside a state, as JSON: the run's config, the numbers of its key, and kind and checksum of every array."""
+    """What stands beside a state, as JSON: the run's config, the numbers of its key, kind and checksum of every array; a seal.
+
+    seal: a checksum of the others.
+    """
 
     config: dict[str, Any]
     seed: list[int]
     arrays: dict[str, str]
     checksums: dict[str, int]
+    seal: str = ""
+
+    def sealed(self) -> "About":
+        """The same, with the seal that belongs to it."""
+        text = json.dumps(self._replace(seal="")._asdict(), sort_keys=True)
+        return self._replace(seal=hashlib.sha256(text.encode()).hexdigest())
 
 
 class Checkpoints:
@@ -95,7 +105,7 @@ class Checkpoints:
         Returns when the state has been copied, so that its buffers may be donated; it is written to a temporary name, which
         is renamed in the end, by threads. Waits for the save before this one, and raises its `OSError` if it failed.
         """
-        about = About(self._config, seed(state), kinds(state), checksums(state))._asdict()
+        about = About(self._config, seed(state), kinds(state), checksums(state)).sealed()._asdict()
         with system_errors(self._folder):
             self._manager.save(
                 int(state.step), args=ocp.args.Composite(state=ocp.args.PyTreeSave(state), about=ocp.args.JsonSave(about))
@@ -155,7 +165,9 @@ class Checkpoints:
 
         `DamagedError` if it is not what was saved, `CheckpointError` if it is another run's.
         """
-        state, sums = together(partial(self._read, step, like), DamagedError)
+        # before the attempt, for they are of all processes
+        arrays, key = kinds(like), seed(like)
+        state, sums = together(partial(self._read, step, like, arrays, key), DamagedError)
         found = checksums(state)  # of all processes, so all must have read
 
         def compare() -> None:
@@ -165,7 +177,7 @@ class Checkpoints:
         together(compare, DamagedError)
         return state
 
-    def _read(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, int]]:
+    def _read(self, step: int, like: TrainState, arrays: dict[str, str], key: list[int]) -> tuple[TrainState, dict[str, int]]:
         """The arrays of one step that this process holds, and the checksums of all. Waits for no other process."""
         folder = self._folder / str(step)
         with reading(folder):
@@ -176,17 +188,19 @@ class Checkpoints:
                 f"{folder} was written by another version of this library; finish the run with that one, or start over in an "
                 "empty folder (--fresh)."
             )
+        if about != about.sealed():
+            raise DamagedError("is damaged, in what stands beside its arrays")
         if about.config != self._config:
             raise CheckpointError(
                 f"{self._folder} belongs to a run with other values of {differing(about.config, self._config)}; "
                 "use another folder, or start over in an empty one (--fresh)."
             )
-        if about.arrays != kinds(like):
+        if about.arrays != arrays:
             raise CheckpointError(
-                f"{folder} holds other arrays than this run's, in {differing(about.arrays, kinds(like))}; "
+                f"{folder} holds other arrays than this run's, in {differing(about.arrays, arrays)}; "
                 "start over in an empty folder (--fresh)."
             )
-        if about.seed != seed(like):
+        if about.seed != key:
             raise CheckpointError(
                 f"{folder} was trained from another key than this run's; give the same seed, use another "
                 "folder, or start over in an empty folder (--fresh)."

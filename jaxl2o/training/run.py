@@ -13,6 +13,7 @@ from typing import Any
 from jaxl2o.training import metrics
 from jaxl2o.training.accounting import model_flops
 from jaxl2o.training.checkpoint import Checkpoints
+from jaxl2o.training.hosts import told
 from jaxl2o.training.loop import Chunk, Recipe, TrainState, train_placed
 from jaxl2o.training.parallel import place
 from jaxl2o.training.preemption import Preempted, preemption
@@ -50,8 +51,9 @@ def train_in(
         saved = checkpoints.restore(state)
         state = state if saved is None else saved
         del saved
-        for name in ("metrics.jsonl", "timing.jsonl"):
-            metrics.cut(folder / name, int(state.step))
+        done = int(state.step)
+        # the first process alone cuts, and if it fails none goes on
+        told(lambda: all(metrics.cut(folder / name, done) is None for name in ("metrics.jsonl", "timing.jsonl")))
 
         flops = model_flops(recipe, state)
 
