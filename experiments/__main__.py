@@ -23,13 +23,14 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import common
+from experiments.placement import PLACED, Placement
 from jaxl2o.checks import InputError, require
 from jaxl2o.training.hosts import is_first_process, start_processes
 from jaxl2o.training.loop import DivergedError
 from jaxl2o.training.parallel import Sharding
 from jaxl2o.training.preemption import Preempted
 
-LAYOUT = {"devices": {"type": int}, "sharding": {"choices": get_args(Sharding)}, "at_once": {"type": int}}
+FLAGS = {"devices": {"type": int}, "sharding": {"choices": get_args(Sharding)}, "at_once": {"type": int}}
 
 
 def nearest(kind: str, given: str, known: tuple[str, ...]) -> str:
@@ -51,13 +52,13 @@ def list_experiments(console: Console) -> None:
     console.print(table)
 
 
-def layout_of(words: list[str], own: set[str]) -> tuple[common.Layout, list[str]]:
+def placement_of(words: list[str], own: set[str]) -> tuple[Placement, list[str]]:
     """How the trainings are laid out by these words, and the other words; a name of the experiment's own is left to it."""
     parser = argparse.ArgumentParser(prog="python -m experiments", add_help=False, allow_abbrev=False)
-    for name in LAYOUT.keys() - own:
-        parser.add_argument(f"--{name}".replace("_", "-"), **LAYOUT[name])
+    for name in FLAGS.keys() - own:
+        parser.add_argument(f"--{name}".replace("_", "-"), **FLAGS[name])
     known, rest = parser.parse_known_args(words)
-    return common.Layout(**vars(known)), rest
+    return Placement(**vars(known)), rest
 
 
 def main(arguments: list[str], console: Console) -> None:
@@ -90,11 +91,11 @@ def main(arguments: list[str], console: Console) -> None:
     start_processes(known.coordinator, known.processes, known.process)
     console.quiet = not is_first_process()
     module = common.load(name)
-    layout, rest = layout_of(rest, {field.name for field in dataclasses.fields(module.Config)})
+    placement, rest = placement_of(rest, {field.name for field in dataclasses.fields(module.Config)})
     require(
-        layout == common.Layout() or name in common.LAID_OUT,
+        placement == Placement() or name in PLACED,
         f"{name} lays out its own trainings, if it has any; leave out --devices, --sharding and --at-once, "
-        f"or take one of {', '.join(sorted(common.LAID_OUT))}.",
+        f"or take one of {', '.join(sorted(PLACED))}.",
     )
     preset = nearest("preset", known.preset, tuple(module.PRESETS))
     fields = tuple(
@@ -105,7 +106,7 @@ def main(arguments: list[str], console: Console) -> None:
     for flag in (word.split("=")[0].replace("_", "-") for word in rest if word.startswith("--") and word != "--help"):
         nearest("field", flag, fields)
     config = tyro.cli(module.Config, default=module.PRESETS[preset], args=rest, prog=f"python -m experiments {name}")
-    common.execute(name, preset, config, known.root, known.fresh, known.keep, console, layout)
+    common.execute(name, preset, config, known.root, known.fresh, known.keep, console, placement)
 
 
 def entry() -> int:

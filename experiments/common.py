@@ -30,11 +30,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import jaxl2o
 from experiments.claims import Claim, table_of
+from experiments.placement import Placement
 from jaxl2o.checks import InputError, require
 from jaxl2o.training.accounting import summarise
 from jaxl2o.training.hosts import is_first_process, told
-from jaxl2o.training.loop import Chunk, Recipe
-from jaxl2o.training.parallel import Sharding
+from jaxl2o.training.loop import Chunk
 
 EXPERIMENTS = (
     "exactness",
@@ -57,33 +57,9 @@ EXPERIMENTS = (
     "accelerator",
     "pod",
 )
-# those whose trainings a layout is for; the others lay out their own
-LAID_OUT = frozenset(
-    {
-        "compressed_sensing",
-        "sparse_recovery",
-        "sparse_recovery.transformers",
-        "sparse_recovery.at_length",
-        "l2o_benchmark",
-        "newton",
-        "mixture.trained",
-    }
-)
 RESULTS = Path(__file__).parent / "results"
 STYLE = Path(__file__).parent / "style.mplstyle"
 Results = dict[str, np.ndarray]
-
-
-class Layout(NamedTuple):
-    """How trainings lie on the devices, as in `Recipe`; None leaves a value to the experiment."""
-
-    devices: int | None = None
-    sharding: Sharding | None = None
-    at_once: int | None = None
-
-    def of(self, recipe: Recipe) -> Recipe:
-        """The recipe, laid out like this."""
-        return recipe._replace(**{name: value for name, value in self._asdict().items() if value is not None})
 
 
 class Run(NamedTuple):
@@ -91,7 +67,7 @@ class Run(NamedTuple):
 
     folder: Path
     console: Console
-    layout: Layout = Layout()
+    placement: Placement = Placement()
 
     @contextmanager
     def bar(self, title: str, n_steps: int, batch_size: int) -> Iterator[Callable[[Chunk], None]]:
@@ -127,10 +103,7 @@ def load(name: str) -> ModuleType:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it: `path` is never half-written.
-
-    Of several processes the first one alone does so.
-    """
+    """Let `write` fill a temporary file beside `path`, then rename it, in the first process: `path` is never half-written."""
     if not is_first_process():
         return
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
@@ -189,7 +162,7 @@ def folder_of(root: Path, name: str, preset: str, config: Any, default: Any) -> 
 
 
 def execute(
-    name: str, preset: str, config: Any, root: Path, fresh: bool, keep: bool, console: Console, layout: Layout
+    name: str, preset: str, config: Any, root: Path, fresh: bool, keep: bool, console: Console, placement: Placement
 ) -> list[Claim]:
     """Run an experiment in its folder, or read it if it is finished; resumes what was interrupted.
 
@@ -216,7 +189,7 @@ def execute(
             jax.config.update("jax_disable_most_optimizations", True)
         # an accelerator's default products are coarser than float32, and claims are about float32
         with jax.default_matmul_precision("highest"):
-            results = module.run(config, Run(folder, console, layout))
+            results = module.run(config, Run(folder, console, placement))
             write_atomically(folder / "results.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **results))
             summary = summarise(folder)
         if summary["trainings"]:

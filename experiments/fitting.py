@@ -12,7 +12,7 @@ from jaxl2o.types import Key, Params
 
 def fit(run: Run, title: str, recipe: Recipe, params: Params, n_steps: int, key: Key) -> Params:
     """The parameters after `n_steps` from these ones; the key draws the tasks."""
-    recipe = run.layout.of(recipe)
+    recipe = run.placement.of(recipe)
     with run.bar(title, n_steps, recipe.batch_size) as report:
         identity, size = {"title": title, "n_steps": n_steps}, max(1, n_steps // 10)
         # no name for the state, which would keep it whole on one device

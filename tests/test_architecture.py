@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments import common
+from experiments.placement import PLACED
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "jaxl2o").rglob("*.py"))
@@ -57,7 +58,7 @@ PLACES = {
 NAMES = dict.fromkeys(("Mesh", "make_mesh", "shard_map", "pmap"), ("jaxl2o/training/parallel.py",))
 
 # what experiments may import of each other
-SHARED_EXPERIMENTS = {"claims", "common", "figures", "fitting", "intervals", "machine", "parts"}
+SHARED_EXPERIMENTS = {"claims", "common", "figures", "fitting", "intervals", "machine", "parts", "placement"}
 
 # methods whose meaning is Flax's
 HOOKS = {"setup"}
@@ -170,17 +171,17 @@ def test_experiments_do_not_import_each_other():
     assert {"jax", "jaxl2o"} <= roots
 
 
-def test_a_layout_is_for_those_who_use_it():
-    """The experiments that take --devices, --sharding and --at-once are those whose own files lay trainings out."""
+def test_a_placement_is_for_those_who_use_it():
+    """The experiments that take --devices, --sharding and --at-once are those whose own files place trainings."""
     shared = {f"experiments/{name}.py" for name in SHARED_EXPERIMENTS | {"__main__"}}
-    use = {m for m in EXPERIMENTS if m not in shared and ("layout.of(" in read(m) or "fitting import fit" in read(m))}
+    use = {m for m in EXPERIMENTS if m not in shared and ("placement.of(" in read(m) or "fitting import fit" in read(m))}
     packages = {name.replace(".", "/") for name in common.EXPERIMENTS}
 
     def owner(module: str) -> str:
         inside = module.removeprefix("experiments/").removesuffix(".py")
         return max((name for name in packages if f"{inside}/".startswith(f"{name}/")), key=len).replace("/", ".")
 
-    assert {owner(module) for module in use} == common.LAID_OUT
+    assert {owner(module) for module in use} == PLACED
 
 
 def test_the_table_of_constructions_is_imported_by_no_construction():

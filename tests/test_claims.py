@@ -18,6 +18,7 @@ from experiments import common
 from experiments.claims import Claim
 from experiments.common import RESULTS
 from experiments.intervals import geometric_mean, student
+from experiments.placement import Placement
 
 KEYS = [*Claim._fields, "holds"]
 COMMITTED = sorted(str(path.parent.relative_to(RESULTS)) for path in RESULTS.glob("**/claims.json"))
@@ -145,7 +146,7 @@ def made_up(tmp_path, monkeypatch):
     monkeypatch.setattr(common, "load", lambda name: module)
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
     with (tmp_path / "said").open("w") as said:
-        common.execute("made_up", "quick", Config(), tmp_path / "runs", False, True, Console(file=said), common.Layout())
+        common.execute("made_up", "quick", Config(), tmp_path / "runs", False, True, Console(file=said), Placement())
     return tmp_path / "results" / "made_up" / "quick"
 
 

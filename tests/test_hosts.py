@@ -245,19 +245,19 @@ def test_halves_are_refused(started, refused, arguments, parts):
     assert started == []
 
 
-def test_the_command_line_says_the_processes_and_the_layout(started, refused):
-    """Flags of processes are read before an experiment is; those of the layout change the recipe, unless they are a field."""
+def test_the_command_line_says_the_processes_and_the_placement(started, refused):
+    """Flags of processes are read before an experiment is; those of the placement change the recipe, but for fields."""
     from experiments import __main__ as command
 
     refused(lambda: command.main(["exactness", "--processes", "2"], None), ["--processes came without"])
     words = ["--devices", "2", "--sharding", "fsdp", "--at-once=4", "--depth", "3"]
-    layout, rest = command.layout_of(words, {"depth"})
-    assert (layout, rest) == ((2, "fsdp", 4), ["--depth", "3"])
+    placement, rest = command.placement_of(words, {"depth"})
+    assert (placement, rest) == ((2, "fsdp", 4), ["--depth", "3"])
     plain = Recipe(predict, lambda step: None, losses.last_step(), optax.sgd(1.0), 16, devices=8)
-    assert layout.of(plain) == plain._replace(devices=2, sharding="fsdp", at_once=4)
-    layout, rest = command.layout_of(words[:2], {"devices"})
+    assert placement.of(plain) == plain._replace(devices=2, sharding="fsdp", at_once=4)
+    placement, rest = command.placement_of(words[:2], {"devices"})
     assert rest == words[:2]
-    assert layout.of(plain) == plain
+    assert placement.of(plain) == plain
 
 
 if __name__ == "__main__":

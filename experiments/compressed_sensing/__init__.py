@@ -121,11 +121,10 @@ def compare(config: Config, run: Run, name: str, pictures: Pictures) -> Results:
 
     def train(title: str, recipe: Recipe, params: Params, n_steps: int, seed: int) -> Params:
         with run.bar(f"{name}: {title}", n_steps, recipe.batch_size) as report:
-            state = start(recipe, params, jax.random.key(seed))
-            chunk_size = max(1, n_steps // 20)
+            placed, key, size = run.placement.of(recipe), jax.random.key(seed), max(1, n_steps // 20)
             identity = {"n_steps": n_steps, "title": title}
             return train_in(
-                folder / title, run.layout.of(recipe), state, n_steps, chunk_size, identity, report, checkpoint_every=5
+                folder / title, placed, start(placed, params, key), n_steps, size, identity, report, checkpoint_every=5
             ).params
 
     def decay(rate: float, n_steps: int) -> optax.Schedule:

@@ -129,7 +129,7 @@ def trained(
         config.batch,
         devices=devices_for(config.batch),
     )
-    recipe = run.layout.of(recipe)
+    recipe = run.placement.of(recipe)
     folder: Path = run.folder / "training" / name.replace(" ", "-") / title.replace(" ", "-").replace(",", "")
     validated = folder / "validation.jsonl"
     with run.bar(f"{name}: {title}", n_steps, config.batch) as show:
@@ -142,8 +142,8 @@ def trained(
             metrics.append(validated, [record])
 
         identity = {"n_steps": n_steps, "setting": name, "method": title}
-        state = start(recipe, params, keys()["training"])
-        state = train_in(folder, recipe, state, n_steps, max(1, n_steps // CHUNKS), identity, report)
+        size, key = max(1, n_steps // CHUNKS), keys()["training"]
+        state = train_in(folder, recipe, start(recipe, params, key), n_steps, size, identity, report)
     # a step that was validated again after an interruption counts once
     found = {record["step"]: record for record in metrics.read(validated)}
     history = {
