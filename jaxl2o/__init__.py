@@ -5,6 +5,8 @@ learner.predict(params, prompt)[t] == task.predict(unroll(solver, prompt, T)[t],
 
 from importlib.metadata import version
 
+from jaxl2o.certified.lasso import lasso as lasso
+from jaxl2o.certified.problem import Fraction as Fraction
 from jaxl2o.constructions import CONSTRUCTIONS as CONSTRUCTIONS
 from jaxl2o.constructions.construction import Construction as Construction
 from jaxl2o.constructions.construction import gap as gap
@@ -12,7 +14,6 @@ from jaxl2o.models.config import TransformerConfig as TransformerConfig
 from jaxl2o.models.learner import transformer_learner as transformer_learner
 from jaxl2o.models.transformer import Transformer as Transformer
 from jaxl2o.recover import recover as recover
-from jaxl2o.solvers.lasso import lasso as lasso
 from jaxl2o.solvers.learned import learned as learned
 from jaxl2o.solvers.unroll import Implicit as Implicit
 from jaxl2o.solvers.unroll import Truncated as Truncated

@@ -8,17 +8,22 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxl2o import checks
+from jaxl2o.certified.lasso import certified
+from jaxl2o.certified.problem import Fraction, prompt_problem
 from jaxl2o.limits.least_squares import minimum_norm
-from jaxl2o.solvers.lasso import penalty_max, solve_lasso
 from jaxl2o.types import Prompt
 
 Method = Callable[[Prompt], Float[Array, " d"]]
 
 
 def lasso_at(fraction: float, tolerance: float = 1e-8, max_steps: int = 100_000) -> Method:
-    """The Lasso with penalty = fraction * penalty_max of the prompt, solved to a relative duality gap of `tolerance`."""
-    checks.nonnegative("fraction", fraction)
-    return lambda prompt: solve_lasso(prompt, fraction * penalty_max(prompt), tolerance, max_steps).solution
+    """The Lasso with a fraction of the largest penalty of the prompt, solved to a relative duality gap of `tolerance`."""
+    checks.positive("fraction", fraction)
+
+    def solve(prompt: Prompt) -> Float[Array, " d"]:
+        return certified(prompt_problem(prompt, Fraction(fraction)), tolerance=tolerance, max_steps=max_steps).solution
+
+    return solve
 
 
 METHODS: dict[str, Method] = {"lasso": lasso_at(0.05), "minimum_norm": minimum_norm}

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from jaxl2o import checks
+from jaxl2o.certified.lasso import lasso
 from jaxl2o.constructions.construction import fill
 from jaxl2o.limits.least_squares import ridge
 from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.layout import Layout
 from jaxl2o.solvers import first_order, lista, proximal, varying, wrappers
-from jaxl2o.solvers.lasso import lasso
 from jaxl2o.solvers.unroll import Implicit, Truncated, solve, unroll
 from jaxl2o.tasks import covariates, images, sparse
 from jaxl2o.tasks.noise import gaussian_noise
@@ -111,7 +111,7 @@ BAD = {
     "negative penalty of FISTA": (lambda: proximal.fista(-0.1), ("penalty is -0.1", "zero or greater")),
     "negative penalty of the Lasso": (lambda: lasso(X, Y, -0.1), ("penalty is -0.1", "greater than zero")),
     "a penalty that is NaN": (lambda: lasso(X, Y, np.nan), ("penalty has 1 non-finite", "finite numbers")),
-    "Lasso of other rows": (lambda: lasso(X, Y[:3], 0.1), ("x has shape (4, 3)", "(3, any)")),
+    "Lasso of other rows": (lambda: lasso(X, Y[:3], 0.1), ("y has shape (3,)", "(4,)")),
     "Lasso of NaN": (lambda: lasso(X, np.nan * Y, 0.1), ("y has 4 non-finite", "finite numbers")),
     "M that is not square": (
         lambda: varying.lista_vm(LAYERS._replace(matrix=jnp.ones((2, 3, 4)))),

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import multivariate_normal, norm
 
+from jaxl2o.certified.lasso import certified
+from jaxl2o.certified.problem import prompt_problem
 from jaxl2o.checks import InputError
 from jaxl2o.limits.bayes_sparse import exactly_sparse, least_squares_on
 from jaxl2o.limits.least_squares import lmmse, minimum_norm, ridge
-from jaxl2o.solvers.lasso import solve_lasso
 from jaxl2o.tasks import sparse
 from jaxl2o.tasks.noise import gaussian_noise
 from jaxl2o.types import Prompt, prefixes
@@ -298,8 +299,8 @@ def test_the_error_is_orthogonal_to_every_estimate(deviation):
 
 
 RIVALS = {
-    "lasso-0.1": lambda prompt: solve_lasso(prompt, 0.1, 1e-3, 200).solution,
-    "lasso-0.3": lambda prompt: solve_lasso(prompt, 0.3, 1e-3, 200).solution,
+    "lasso-0.1": lambda prompt: certified(prompt_problem(prompt, 0.1), tolerance=1e-3).solution,
+    "lasso-0.3": lambda prompt: certified(prompt_problem(prompt, 0.3), tolerance=1e-3).solution,
     "ridge": lambda prompt: ridge(prompt, TASK_NOISE**2 / TASK_N),
     "least-squares": minimum_norm,
     "linear": lambda prompt: lmmse(prompt, TASK_S / TASK_D * jnp.eye(TASK_D), TASK_NOISE**2),

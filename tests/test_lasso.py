@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
 
+from jaxl2o.certified.certificate import duality_gap
+from jaxl2o.certified.lasso import certified, lasso
+from jaxl2o.certified.problem import prompt_problem
 from jaxl2o.objectives import lasso_objective
-from jaxl2o.solvers.lasso import duality_gap, lasso, penalty_max, solve_lasso
+from jaxl2o.solvers.proximal import penalty_max
 from jaxl2o.types import Prompt
 
 # n, d, penalty as a fraction of the largest: tall, wide, square, one example, one feature, strong and weak penalties
@@ -44,7 +47,7 @@ def test_lasso_is_scikit_learns(n, d, fraction):
     """F(w) is that of coordinate descent to 1e-10, the gap certifies it, and the Karush-Kuhn-Tucker conditions hold."""
     x, y = problem(n, d)
     penalty = fraction * largest_penalty(x, y)
-    w, gap, steps = lasso(x, y, penalty, tolerance=1e-13)
+    w, gap, _, steps, _ = lasso(x, y, penalty, tolerance=1e-13)
     unit = value(x, y, 0.0 * w, penalty)
     reference = scikit_learn(x, y, penalty)
     assert abs(value(x, y, w, penalty) - value(x, y, reference, penalty)) <= 1e-10 * unit
@@ -60,7 +63,7 @@ def test_the_gap_bounds_the_suboptimality(tolerance):
     """F(w) - F* <= gap <= tolerance * F(0) for the answer at every tolerance."""
     x, y = problem(*SHAPE)
     penalty = 0.1 * largest_penalty(x, y)
-    w, gap, _ = lasso(x, y, penalty, tolerance)
+    w, gap, *_ = lasso(x, y, penalty, tolerance=tolerance)
     best = value(x, y, scikit_learn(x, y, penalty), penalty)
     assert value(x, y, w, penalty) - best <= gap + 1e-15
     assert gap <= tolerance * value(x, y, 0.0 * w, penalty)
@@ -70,7 +73,7 @@ X, Y = problem(*SHAPE)
 PENALTY = 0.1 * largest_penalty(X, Y)
 ANSWER = scikit_learn(X, Y, PENALTY)
 BEST = value(X, Y, ANSWER, PENALTY)
-GAP = jax.jit(duality_gap)
+GAP = jax.jit(lambda w: duality_gap(prompt_problem(Prompt.of(X, Y), PENALTY), w).bound / len(Y))
 
 
 @given(seed=st.integers(0, 2**31 - 1), exponent=st.floats(-4.0, 3.0))
@@ -78,7 +81,7 @@ def test_the_gap_bounds_the_suboptimality_everywhere(seed, exponent):
     """F(w) - F* <= gap(w) for every w, near the minimiser and far from it."""
     w = ANSWER + 10.0**exponent * np.random.default_rng(seed).normal(size=SHAPE[1])
     excess = value(X, Y, w, PENALTY) - BEST
-    assert -1e-14 <= excess <= GAP(jnp.asarray(w), Prompt.of(X, Y), PENALTY) * (1.0 + 1e-12) + 1e-14
+    assert -1e-14 <= excess <= GAP(jnp.asarray(w)) * (1.0 + 1e-12) + 1e-14
 
 
 def test_the_gap_is_the_dual_of_numpy():
@@ -87,7 +90,7 @@ def test_the_gap_is_the_dual_of_numpy():
     nu = (Y - X @ w) / len(Y)
     nu = nu * min(1.0, PENALTY / np.max(np.abs(X.T @ nu)))
     expected = value(X, Y, w, PENALTY) - Y @ nu + 0.5 * len(Y) * nu @ nu
-    np.testing.assert_allclose(GAP(jnp.asarray(w), Prompt.of(X, Y), PENALTY), expected, rtol=1e-12)
+    np.testing.assert_allclose(GAP(jnp.asarray(w)), expected, rtol=1e-12)
 
 
 @given(seed=st.integers(0, 2**31 - 1), factor=st.floats(1.0, 10.0))
@@ -96,7 +99,7 @@ def test_zero_from_penalty_max_on(seed, factor):
     x, y = problem(*SHAPE, seed)
     largest = float(penalty_max(Prompt.of(x, y)))
     assert abs(largest - largest_penalty(x, y)) <= 1e-14 * largest
-    w, gap, steps = lasso(x, y, factor * largest * (1.0 + 1e-14))
+    w, gap, _, steps, _ = lasso(x, y, factor * largest * (1.0 + 1e-14))
     assert np.all(w == 0.0)
     assert steps == 0
     assert abs(gap) <= 1e-14 * value(x, y, w, 0.0)
@@ -142,23 +145,27 @@ def test_labels_of_zero_give_zero():
 
 def test_the_steps_are_bounded():
     """Where the tolerance is out of reach the run ends after max_steps, and the gap says how far it came."""
-    w, gap, steps = lasso(X, Y, 0.01 * PENALTY, tolerance=0.0, max_steps=7)
+    w, gap, _, steps, _ = lasso(X, Y, 0.01 * PENALTY, tolerance=0.0, max_steps=7)
     assert steps == 7
     assert gap > value(X, Y, w, 0.01 * PENALTY) - value(X, Y, scikit_learn(X, Y, 0.01 * PENALTY), 0.01 * PENALTY) > 0.0
 
 
 def test_many_problems_at_once():
-    """vmap(solve_lasso) over prompts and penalties is a loop of lasso, and unused rows change nothing."""
+    """vmap(certified) over prompts and penalties is a loop of lasso, and unused rows change nothing."""
     many = [problem(*SHAPE, seed) for seed in range(4)]
     rows = [np.pad(x, ((0, 3), (0, 0))) for x, _ in many], [np.pad(y, (0, 3)) for _, y in many]
     used = np.arange(SHAPE[0] + 3) < SHAPE[0]
     prompts = jax.vmap(lambda x, y: Prompt.of(x, y, used=used))(*map(np.stack, rows))
     penalties = np.linspace(0.05, 0.2, 4)
-    answers = jax.jit(jax.vmap(lambda prompt, penalty: solve_lasso(prompt, penalty, 1e-12, 10_000)))(prompts, penalties)
+
+    def solve(prompt, penalty):
+        return certified(prompt_problem(prompt, penalty), tolerance=1e-12)
+
+    answers = jax.jit(jax.vmap(solve))(prompts, penalties)
     for i, (x, y) in enumerate(many):
         single = lasso(x, y, penalties[i], tolerance=1e-12)
         np.testing.assert_allclose(answers.solution[i], single.solution, atol=1e-5)
-        assert answers.gap[i] <= 1e-12 * value(x, y, 0.0 * single.solution, 0.0)
+        assert answers.gap[i] <= 1e-12 * len(y) * value(x, y, 0.0 * single.solution, 0.0)
         np.testing.assert_allclose(
             lasso_objective(answers.solution[i], Prompt.of(x, y), penalties[i]), value(x, y, single.solution, penalties[i])
         )

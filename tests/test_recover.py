@@ -10,7 +10,7 @@ from sklearn.linear_model import Lasso
 
 from jaxl2o.checks import InputError
 from jaxl2o.recover import METHODS, lasso_at, recover
-from jaxl2o.solvers.lasso import penalty_max
+from jaxl2o.solvers.proximal import penalty_max
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.varying import VaryingLayers, lista_vm
 from jaxl2o.types import Prompt
@@ -168,7 +168,7 @@ BAD = {
     "infinity in y": (lambda: recover(X, np.append(Y[1:], np.inf)), r"y has 1 non-finite values; give finite numbers"),
     "answer too short": (lambda: recover(X, Y, lambda prompt: prompt.x[0, 1:]), r"the method's answer has shape \(19,\)"),
     "answer of a path": (lambda: recover(X, Y, lambda prompt: prompt.x), r"the method's answer has shape \(12, 20\)"),
-    "negative fraction": (lambda: lasso_at(-0.1), r"fraction is -0\.1 at its smallest; it must be zero or greater\."),
+    "negative fraction": (lambda: lasso_at(-0.1), r"fraction is -0\.1 at its smallest; it must be greater than zero\."),
 }
 
 

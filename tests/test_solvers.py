@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxl2o.certified.fista import Fista
+from jaxl2o.certified.lasso import certified
+from jaxl2o.certified.problem import prompt_problem
 from jaxl2o.objectives import lasso_objective, least_squares
 from jaxl2o.solvers import branching, composition, first_order, in_context, lista, momentum, proximal, varying, wrappers
 from jaxl2o.solvers.denoisers import bernoulli_gaussian, soft
 from jaxl2o.solvers.from_optax import from_optax
 from jaxl2o.solvers.greedy import omp
 from jaxl2o.solvers.krylov import conjugate_gradient
-from jaxl2o.solvers.lasso import penalty_max, solve_lasso
 from jaxl2o.solvers.linear_first_order import linear_first_order
 from jaxl2o.solvers.message_passing import LampLayers, amp, lamp
 from jaxl2o.solvers.orthogonal import TistaLayers, oamp, tista
@@ -311,9 +313,13 @@ def hard_problems(n, d=20):
     w = np.where(np.arange(d) < 3, rng.normal(size=(1000, d)), 0.0)
     y = np.einsum("bnd,bd->bn", x, w) + 0.1 * rng.normal(size=(1000, n))
     prompts = jax.vmap(Prompt.of)(x, y)
-    penalties = jax.vmap(penalty_max)(prompts) * 10.0 ** rng.uniform(-2.0, 0.0, size=1000)
-    answers = jax.jit(jax.vmap(lambda prompt, penalty: solve_lasso(prompt, penalty, 1e-6, 3000)))(prompts, penalties)
-    return prompts, penalties, answers, np.mean(y**2, axis=1) / 2.0
+    penalties = jax.vmap(proximal.penalty_max)(prompts) * 10.0 ** rng.uniform(-2.0, 0.0, size=1000)
+
+    def solve(prompt, penalty):
+        return certified(prompt_problem(prompt, penalty), Fista(), None, 1e-6, 3000)
+
+    answers = jax.jit(jax.vmap(solve))(prompts, penalties)
+    return prompts, penalties, answers, np.sum(y**2, axis=1) / 2.0
 
 
 @pytest.mark.parametrize("n", [10, 40])
@@ -366,7 +372,7 @@ def test_residual_is_zero_at_the_answer_alone(name):
     solver = SOLVERS[name](1.0)
     penalty = 0.1 if "ista" in name else 0.0
     best = (
-        solve_lasso(PROMPT, penalty, 1e-15, 5000).solution
+        certified(prompt_problem(PROMPT, penalty), tolerance=1e-15).solution
         if penalty
         else jnp.asarray(np.linalg.lstsq(np.asarray(PROMPT.x), np.asarray(PROMPT.y), rcond=None)[0])
     )

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from jaxl2o.certified.fista import Fista
+from jaxl2o.certified.lasso import certified
+from jaxl2o.certified.problem import prompt_problem
 from jaxl2o.constructions.construction import Construction
 from jaxl2o.constructions.sparse_recovery import lista_vm
 from jaxl2o.limits.least_squares import lmmse
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.solvers import varying
-from jaxl2o.solvers.lasso import solve_lasso
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.lista import CouplingLayers, lista_cp
 from jaxl2o.solvers.proximal import fista, ista
@@ -145,7 +147,7 @@ def _recipe(task: Task, learner: Learner, optimizer: optax.GradientTransformatio
 
 def lasso(penalty: float, prompt: Prompt) -> Float[Array, "1 m"]:
     """The Lasso's answer, to a relative duality gap of 1e-6 or 4,000 steps."""
-    return iterates_to_pixels(solve_lasso(prompt, penalty, 1e-6, 4000).solution[None], prompt)
+    return iterates_to_pixels(certified(prompt_problem(prompt, penalty), Fista(), None, 1e-6, 4000).solution[None], prompt)
 
 
 def ista_12(penalty: float, prompt: Prompt) -> Float[Array, "steps m"]:

@@ -13,9 +13,12 @@ from experiments.common import Results, Run
 from experiments.fitting import fit
 from experiments.sparse_recovery.config import SEEDS, Config
 from experiments.sparse_recovery.methods import Method, Path, Penalised
+from jaxl2o.certified.fista import Fista
+from jaxl2o.certified.lasso import certified
+from jaxl2o.certified.problem import Fraction, prompt_problem
 from jaxl2o.constructions.construction import Construction, gap
 from jaxl2o.evaluation.curves import curve, squared_errors
-from jaxl2o.solvers.lasso import penalty_max, solve_lasso
+from jaxl2o.solvers.proximal import penalty_max
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.tasks.covariates import Covariates
 from jaxl2o.tasks.noise import gaussian_noise
@@ -98,7 +101,7 @@ def converged_lasso(task: Task, count: int) -> Path:
     """The Lasso's answer, to a relative duality gap of 1e-6 or 4,000 steps, as a path of one."""
 
     def path(share: ScalarLike) -> Path:
-        return lambda prompt: solve_lasso(prompt, share * penalty_max(prompt), 1e-6, 4000).solution[None]
+        return lambda prompt: certified(prompt_problem(prompt, Fraction(share)), Fista(), None, 1e-6, 4000).solution[None]
 
     return tuned(path, task, count)
 

@@ -40,6 +40,11 @@ def smoothness(prompt: Prompt) -> Float[Array, ""]:
     return jnp.where(largest > 0.0, largest, 1.0)
 
 
+def penalty_max(prompt: Prompt) -> Float[Array, ""]:
+    """The smallest penalty at which the Lasso's answer is zero: |X'y|_inf / n."""
+    return jnp.max(jnp.abs(design_matrix(prompt).T @ prompt.y), initial=0.0) / prompt.n_used
+
+
 # (u, step size) -> the proximal map of step size * penalty
 Proximal = Callable[[Array, ScalarLike], Array]
 
@@ -122,6 +127,19 @@ def against_gradient(w: Array, v: Array, w_next: Array) -> Array:
     return (v - w_next) @ (w_next - w) > 0.0
 
 
+def extrapolate(
+    w: Float[Array, " d"],
+    v: Float[Array, " d"],
+    w_next: Float[Array, " d"],
+    t: Float[Array, ""],
+    restart: Callable[[Array, Array, Array], Array],
+) -> tuple[Float[Array, " d"], Float[Array, ""]]:
+    """The next point to step from, w_next + (t - 1) / t_next (w_next - w), and t_next; `restart` sets t back to 1 before."""
+    t = jnp.where(restart(w, v, w_next), 1.0, t)
+    t_next = 0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * t**2))
+    return w_next + (t - 1.0) / t_next * (w_next - w), t_next
+
+
 def fista(penalty: ScalarLike, restart: Callable[[Array, Array, Array], Array] = never) -> Solver:
     """ISTA's step from an extrapolated point v, whose momentum (t - 1) / t_next grows to 1.
 
@@ -138,10 +156,7 @@ def fista(penalty: ScalarLike, restart: Callable[[Array, Array, Array], Array] =
     def step(state: FistaState, prompt: Prompt, _: None) -> FistaState:
         forward = state.v - state.step_size * least_squares_gradient(state.v, prompt)
         w = proximal(forward, state.step_size)
-        again = restart(state.w, state.v, w)
-        t = jnp.where(again, 1.0, state.t)
-        t_next = 0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * t**2))
-        v = w + (t - 1.0) / t_next * (w - state.w)
-        return FistaState(w, v, t_next, state.step_size)
+        v, t = extrapolate(state.w, state.v, w, state.t, restart)
+        return FistaState(w, v, t, state.step_size)
 
     return Solver(init, step, lambda state: state.w, residual=_fixed_point(proximal))

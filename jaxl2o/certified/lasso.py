@@ -1,0 +1,124 @@
+"""The certified Lasso: any method, from any start, and a duality gap that proves how close the answer is."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxl2o import checks
+from jaxl2o.certified.certificate import duality_gap
+from jaxl2o.certified.derivative import with_derivative
+from jaxl2o.certified.descent import Descent
+from jaxl2o.certified.method import Method
+from jaxl2o.certified.problem import Fraction, Problem, Scaling, problem
+from jaxl2o.types import Prompt, ScalarLike
+
+# where an answer may come from before it is finished: an iterate, or what makes one of a prompt, such as a learned solver
+Start = Array | Callable[[Prompt], Array]
+
+
+class Certified(NamedTuple):
+    """An answer (d,), its duality gap, whether that is as small as asked, the steps, and the first gaps that were seen."""
+
+    solution: Float[Array, " d"]
+    gap: Float[Array, ""]
+    converged: Bool[Array, ""]
+    steps: Int[Array, ""]
+    history: Float[Array, " checks"]
+
+
+def certified(
+    given: Problem,
+    method: Method = Descent(),
+    start: Float[Array, " d"] | None = None,
+    tolerance: ScalarLike = 1e-8,
+    max_steps: int = 100_000,
+    history: int = 0,
+) -> Certified:
+    """The minimiser of P by a method, with its gap: at most tolerance * P(0), or `converged` is false.
+
+    Pure, and differentiable in the problem in both modes; vmap it over problems. A start that is not finite, or no better
+    than zero, is replaced by zero. All is done on columns and labels that are scaled by powers of two to at most 1, so
+    that no scale of the data under- or overflows.
+    """
+    scaled, unit, label = _standardised(given)
+    frozen = lax.stop_gradient(scaled)
+    zero = jnp.zeros_like(scaled.above)
+    first = zero
+    if start is not None:
+        first = lax.stop_gradient(jnp.asarray(start, dtype=zero.dtype) * unit / label)
+        first = jnp.where(frozen.objective(first) < frozen.at_zero, first, zero)
+    limit = jnp.asarray(tolerance * frozen.at_zero, dtype=zero.dtype)
+    # a method's own gap may lack rounding: it is given nine tenths of the limit
+    run = method(frozen, first, 0.9 * limit, max_steps, history)
+    gap = duality_gap(frozen, run.solution).bound
+    solution = with_derivative(scaled, lax.stop_gradient(run.solution)) * label / unit
+    return Certified(solution, gap * label**2, gap <= limit, run.steps, run.history * label**2)
+
+
+def _standardised(given: Problem) -> tuple[Problem, Float[Array, " d"], Float[Array, ""]]:
+    """The problem in w * unit / label, where X / unit and y / label are at most 1; as powers of two they round nothing."""
+
+    def power(largest: Array) -> Array:
+        return jnp.where(largest > 0.0, jnp.ldexp(jnp.ones_like(largest), jnp.frexp(largest)[1]), 1.0)
+
+    unit = power(lax.stop_gradient(jnp.max(jnp.abs(given.x), axis=0, initial=0.0)))
+    label = power(lax.stop_gradient(jnp.max(jnp.abs(given.y), initial=0.0)))
+    penalty = unit * label
+    x, y = given.x / unit[None], given.y / label
+    return Problem(x, y, given.above / penalty, given.below / penalty, given.ridge / unit**2), unit, label
+
+
+_certified = jax.jit(certified, static_argnames=("method", "max_steps", "history"))
+
+
+def lasso(
+    x: Any,
+    y: Any,
+    penalty: ScalarLike | Fraction,
+    *,
+    ridge: ScalarLike = 0.0,
+    weights: Any = None,
+    nonnegative: bool = False,
+    scaling: Scaling = "mean",
+    method: Method = Descent(),
+    start: Start | None = None,
+    tolerance: float = 1e-8,
+    max_steps: int = 100_000,
+    history: int = 0,
+) -> Certified:
+    """Minimise 1/(2n) |X w - y|^2 + penalty sum_j weights_j |w_j| + ridge/2 |w|^2, with a certificate.
+
+    x: (n, d); y: (n,).  penalty: > 0, or `Fraction(share)` of the smallest one whose answer is zero.  scaling: "half_sum"
+    for 1/2 |X w - y|^2 in place of the mean.  weights: (d,), > 0.  nonnegative: w >= 0.  method: `Descent`, `Fista`,
+    `Homotopy`.  start: an iterate (d,), or a function of a `Prompt` that makes one, such as a learned solver run by
+    `unroll(..., keep="last")`: the method finishes what it brings.  history: how many gaps to keep.
+
+    gap >= P(w) - P*, in the scaling and the units that were asked; `converged` says that it is at most tolerance * P(0),
+    P(0) = |y|^2 / (2n) or |y|^2 / 2. Numbers are answered in float64, as NumPy arrays, whatever JAX's default precision is.
+    Under `jit`, `vmap` and `grad` the answer is traced, in the dtype of JAX, and the gap has the rounding of that dtype
+    added. n = 0 and y = 0 give zero.
+
+    Raises `ValueError` for shapes that do not fit, non-finite values, magnitudes beyond 1e+-150, and a penalty or weights
+    that are not above zero: at zero only an exact fit would have a certificate.
+    """
+
+    def run(solve: Callable[..., Certified]) -> Certified:
+        given = problem(x, y, penalty, ridge=ridge, weights=weights, nonnegative=nonnegative, scaling=scaling)
+        first = start(Prompt.of(given.x, given.y)) if callable(start) else start
+        answer = solve(given, method, first, tolerance, max_steps, history)
+        share = 1.0 / max(given.x.shape[0], 1) if scaling == "mean" else 1.0
+        return answer._replace(gap=answer.gap * share, history=answer.history * share)
+
+    if not checks.concrete((x, y, penalty, ridge, weights, None if callable(start) else start)):
+        return run(certified)
+    for name, values in (("x", x), ("y", y)):
+        top = float(np.max(np.abs(np.asarray(values, dtype=np.float64)), initial=0.0))
+        fits = top == 0.0 or 1e-150 < top < 1e150 or not np.isfinite(top)
+        checks.require(fits, f"{name} has numbers of size {top:.3g}; scale it to be between 1e-150 and 1e150.")
+    with jax.enable_x64(True):
+        return jax.tree.map(np.asarray, run(_certified))
