@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
 
 from jaxl2o.certified.certificate import duality_gap
+from jaxl2o.certified.descent import Descent
+from jaxl2o.certified.fista import Fista
 from jaxl2o.certified.lasso import certified, lasso
-from jaxl2o.certified.problem import prompt_problem
+from jaxl2o.certified.problem import Fraction, prompt_problem
 from jaxl2o.objectives import lasso_objective
+from jaxl2o.solvers.in_context import in_context_alista, in_context_start
 from jaxl2o.solvers.proximal import penalty_max
+from jaxl2o.solvers.unroll import unroll
 from jaxl2o.types import Prompt
 
 # n, d, penalty as a fraction of the largest: tall, wide, square, one example, one feature, strong and weak penalties
@@ -169,3 +173,142 @@ def test_many_problems_at_once():
         np.testing.assert_allclose(
             lasso_objective(answers.solution[i], Prompt.of(x, y), penalties[i]), value(x, y, single.solution, penalties[i])
         )
+
+
+def planted(shape=(10, 20), seed=3, sparsity=3):
+    """X, y = X b and b with three entries."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=shape)
+    b = np.where(np.arange(shape[1]) < sparsity, rng.normal(size=shape[1]), 0.0)
+    return x, x @ b, b
+
+
+# what brings a start: the in-context ALISTA that is trained nowhere, and what no solver should bring
+STARTS = {
+    "in-context ALISTA": lambda prompt: unroll(in_context_alista(in_context_start(12)), prompt, 12, keep="last"),
+    "NaN": lambda prompt: jnp.full(prompt.x.shape[1], jnp.nan),
+    "far": lambda prompt: jnp.full(prompt.x.shape[1], 1e30),
+    "wrong": lambda prompt: -10.0 * prompt.x.T @ prompt.y,
+}
+
+
+@pytest.mark.parametrize("method", [Descent(), Fista()])
+@pytest.mark.parametrize("name", STARTS)
+def test_no_start_changes_the_answer(name, method):
+    """Whatever a learned solver brings, the finished answer is certified, and is that from zero."""
+    x, y, _ = planted()
+    options = {"method": method, "tolerance": 1e-12}
+    found = lasso(x, y, Fraction(0.05), start=STARTS[name], **options)
+    assert found.converged
+    np.testing.assert_allclose(found.solution, lasso(x, y, Fraction(0.05), **options).solution, atol=1e-6)
+
+
+def test_a_learned_start_saves_steps():
+    """From in-context ALISTA's answer, and from the answer itself, there are fewer steps to go than from zero."""
+    x, y, _ = planted((15, 20))
+    cold = lasso(x, y, Fraction(0.001), method=Fista())
+    warm = lasso(x, y, Fraction(0.001), method=Fista(), start=STARTS["in-context ALISTA"])
+    assert warm.steps < cold.steps
+    assert lasso(x, y, Fraction(0.001), method=Fista(), start=cold.solution).steps == 0
+
+
+def test_the_history_is_of_gaps():
+    """The first gap is that of zero, the last that of the answer, each an upper bound; what was not seen is NaN."""
+    x, y = problem(*SHAPE)
+    found = lasso(x, y, PENALTY, history=400, tolerance=1e-10, method=Fista(steps_a_check=1))
+    seen = found.history[: found.steps + 1]
+    assert np.all(np.isfinite(seen)) == np.all(np.isnan(found.history[found.steps + 1 :]))
+    np.testing.assert_allclose(seen[-1], found.gap, rtol=1e-3)
+    assert seen[0] >= value(x, y, np.zeros(10), PENALTY) - value(x, y, found.solution, PENALTY)
+
+
+FORMS = {
+    "elastic net": {"ridge": 0.3},
+    "weighted": {"weights": np.linspace(0.5, 3.0, 10)},
+    "a column left out": {"weights": np.where(np.arange(10) == 1, np.inf, 1.0)},
+    "non-negative": {"nonnegative": True},
+    "all": {"ridge": 0.1, "weights": np.linspace(0.5, 3.0, 10), "nonnegative": True},
+}
+
+
+@pytest.mark.parametrize("method", [Descent(), Fista()])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_meets_its_optimality_conditions(form, method):
+    """-b <= c <= a, c = a where w > 0 and -b where w < 0, for c = X'(y - X w) - e w; and w >= 0 if asked."""
+    x, y = problem(*SHAPE)
+    options = FORMS[form]
+    found = lasso(x, y, PENALTY, method=method, tolerance=1e-14, **options)
+    w, n = found.solution, len(y)
+    c = x.T @ (y - x @ w) / n - options.get("ridge", 0.0) * w
+    bound = PENALTY * options.get("weights", np.ones(10))
+    assert np.all(c <= bound * (1.0 + 1e-6))
+    np.testing.assert_allclose(c[w > 0.0], bound[w > 0.0], rtol=1e-6)
+    np.testing.assert_allclose(c[w < 0.0], -bound[w < 0.0], rtol=1e-6)
+    if options.get("nonnegative"):
+        assert np.all(w >= 0.0)
+    else:
+        assert np.all(c >= -bound * (1.0 + 1e-6))
+    assert np.any(w != 0.0)
+    assert form != "a column left out" or w[1] == 0.0
+
+
+def test_scalings_and_fractions_are_one_problem():
+    """penalty in "mean", n * penalty in "half_sum", and its fraction of the largest give one answer; gaps differ by n."""
+    x, y = problem(*SHAPE)
+    found = lasso(x, y, PENALTY, tolerance=1e-10)
+    half = lasso(x, y, len(y) * PENALTY, scaling="half_sum", tolerance=1e-10)
+    share = lasso(x, y, Fraction(0.1), tolerance=1e-10)
+    for other in (half, share):
+        np.testing.assert_allclose(other.solution, found.solution, rtol=1e-9)
+    np.testing.assert_allclose(half.gap, len(y) * found.gap, rtol=1e-3)
+    np.testing.assert_allclose(PENALTY, 0.1 * penalty_max(Prompt.of(x, y)), rtol=1e-14)
+
+
+@given(
+    seed=st.integers(0, 2**31 - 1),
+    kind=st.sampled_from(
+        ["as drawn", "constant column", "zero column", "duplicate rows", "duplicate columns", "integers", "half"]
+    ),
+    exponents=st.tuples(st.floats(-90.0, 90.0), st.floats(-90.0, 90.0)),
+    share=st.floats(1e-3, 1.5),
+)
+def test_every_table_of_numbers_gets_a_certified_answer(seed, kind, exponents, share):
+    """Degenerate, integer, half-precision, huge and tiny data: converged, and the answer scales as the data do."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=SHAPE), rng.normal(size=SHAPE[0])
+    if kind == "constant column":
+        x[:, 2] = 1.0
+    elif kind == "zero column":
+        x[:, 2] = 0.0
+    elif kind == "duplicate rows":
+        x[1:4], y[1:4] = x[0], y[0]
+    elif kind == "duplicate columns":
+        x[:, 1:4] = x[:, :1]
+    elif kind == "integers":
+        x, y = rng.integers(-3, 4, size=SHAPE), rng.integers(-3, 4, size=SHAPE[0])
+    elif kind == "half":
+        x, y = x.astype(np.float16), y.astype(np.float16)
+    else:
+        x = x * 10.0 ** exponents[0]
+        y = y * 10.0 ** exponents[1]
+    found = lasso(x, y, Fraction(share))
+    assert found.converged
+    assert np.all(np.isfinite(found.solution))
+    if share >= 1.0:
+        np.testing.assert_array_equal(found.solution, 0.0)
+    if kind == "zero column":
+        assert found.solution[2] == 0.0
+    if kind == "as drawn":
+        unscaled = lasso(x * 10.0 ** -exponents[0], y * 10.0 ** -exponents[1], Fraction(share))
+        np.testing.assert_allclose(found.solution * 10.0 ** (exponents[0] - exponents[1]), unscaled.solution, atol=1e-4)
+
+
+def test_float32_is_certified_by_what_it_can_know():
+    """Under jit in float32 the run ends, and its gap, with the rounding of float32, is a bound in float64."""
+    with jax.enable_x64(False):
+        found = jax.jit(lambda x, y: lasso(x, y, PENALTY, tolerance=1e-9))(X.astype(np.float32), Y.astype(np.float32))
+        assert found.solution.dtype == jnp.float32
+        assert found.steps < 1000
+    assert not found.converged
+    excess = value(X, Y, np.asarray(found.solution, dtype=np.float64), PENALTY) - BEST
+    assert excess <= found.gap <= 1e-4 * value(X, Y, np.zeros(10), PENALTY)

@@ -14,11 +14,11 @@ from jaxl2o.certified.certificate import duality_gap
 from jaxl2o.certified.derivative import with_derivative
 from jaxl2o.certified.descent import Descent
 from jaxl2o.certified.method import Method
-from jaxl2o.certified.problem import Fraction, Problem, Scaling, problem
+from jaxl2o.certified.problem import Fraction, Problem, Scaling, check_problem, problem
 from jaxl2o.types import Prompt, ScalarLike
 
 # where an answer may come from before it is finished: an iterate, or what makes one of a prompt, such as a learned solver
-Start = Array | Callable[[Prompt], Array]
+Start = Array | np.ndarray | Callable[[Prompt], Array]
 
 
 class Certified(NamedTuple):
@@ -73,9 +73,6 @@ def _standardised(given: Problem) -> tuple[Problem, Float[Array, " d"], Float[Ar
     return Problem(x, y, given.above / penalty, given.below / penalty, given.ridge / unit**2), unit, label
 
 
-_certified = jax.jit(certified, static_argnames=("method", "max_steps", "history"))
-
-
 def lasso(
     x: Any,
     y: Any,
@@ -103,22 +100,40 @@ def lasso(
     Under `jit`, `vmap` and `grad` the answer is traced, in the dtype of JAX, and the gap has the rounding of that dtype
     added. n = 0 and y = 0 give zero.
 
-    Raises `ValueError` for shapes that do not fit, non-finite values, magnitudes beyond 1e+-150, and a penalty or weights
-    that are not above zero: at zero only an exact fit would have a certificate.
+    Raises `ValueError` for shapes that do not fit, non-finite values, columns or labels whose largest number is beyond
+    1e+-100, and a penalty or weights that are not above zero: at zero only an exact fit would have a certificate.
     """
-
-    def run(solve: Callable[..., Certified]) -> Certified:
-        given = problem(x, y, penalty, ridge=ridge, weights=weights, nonnegative=nonnegative, scaling=scaling)
-        first = start(Prompt.of(given.x, given.y)) if callable(start) else start
-        answer = solve(given, method, first, tolerance, max_steps, history)
-        share = 1.0 / max(given.x.shape[0], 1) if scaling == "mean" else 1.0
-        return answer._replace(gap=answer.gap * share, history=answer.history * share)
-
-    if not checks.concrete((x, y, penalty, ridge, weights, None if callable(start) else start)):
-        return run(certified)
-    for name, values in (("x", x), ("y", y)):
-        top = float(np.max(np.abs(np.asarray(values, dtype=np.float64)), initial=0.0))
-        fits = top == 0.0 or 1e-150 < top < 1e150 or not np.isfinite(top)
-        checks.require(fits, f"{name} has numbers of size {top:.3g}; scale it to be between 1e-150 and 1e150.")
+    options = (nonnegative, scaling, method, tolerance, max_steps, history)
+    numbers = (x, y, penalty, ridge, weights)
+    if not checks.concrete((numbers, None if callable(start) else start)):
+        return _solve(*numbers, start(Prompt.of(x, y)) if callable(start) else start, *options)
+    check_problem(*numbers, scaling)
     with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, run(_certified))
+        wide = jax.tree.map(lambda value: np.asarray(value, dtype=np.float64), numbers)
+        first = start(Prompt.of(wide[0], wide[1])) if callable(start) else start
+        if first is not None:
+            checks.shape("start", first, (np.shape(x)[1],))
+        return jax.tree.map(np.asarray, _compiled(*wide, first, *options))
+
+
+def _solve(
+    x: Any,
+    y: Any,
+    penalty: ScalarLike | Fraction,
+    ridge: ScalarLike,
+    weights: Any,
+    start: Any,
+    nonnegative: bool,
+    scaling: Scaling,
+    method: Method,
+    tolerance: ScalarLike,
+    max_steps: int,
+    history: int,
+) -> Certified:
+    given = problem(x, y, penalty, ridge=ridge, weights=weights, nonnegative=nonnegative, scaling=scaling)
+    answer = certified(given, method, start, tolerance, max_steps, history)
+    share = 1.0 / max(given.x.shape[0], 1) if scaling == "mean" else 1.0
+    return answer._replace(gap=answer.gap * share, history=answer.history * share)
+
+
+_compiled = jax.jit(_solve, static_argnames=("nonnegative", "scaling", "method", "max_steps", "history"))

@@ -13,6 +13,10 @@ from jaxl2o.types import Prompt, ScalarLike, design_matrix
 Scaling = Literal["half_sum", "mean"]
 
 
+# columns and labels whose largest number is smaller, or larger than its inverse, are refused: their squares have to be numbers
+SMALLEST = 1e-100
+
+
 class Fraction(NamedTuple):
     """A penalty as a share of the smallest one at which the answer is zero, whatever the scaling."""
 
@@ -90,25 +94,38 @@ def problem(
     Raises `ValueError` for shapes that do not fit and, where values are concrete, for non-finite data, a penalty or
     weights that are not above zero (only an exact fit would have a certificate) and a ridge below zero.
     """
-    checks.require(scaling in ("mean", "half_sum"), f"scaling is {scaling!r}; it must be 'mean' or 'half_sum'.")
+    check_problem(x, y, penalty, ridge, weights, scaling)
     x, y = jnp.asarray(x, dtype=float), jnp.asarray(y, dtype=float)
-    checks.shape("x", x, (None, None))
-    checks.shape("y", y, (x.shape[0],))
-    checks.finite("x", x)
-    checks.finite("y", y)
-    checks.positive("penalty", penalty.of_largest if isinstance(penalty, Fraction) else penalty)
-    checks.nonnegative("ridge", ridge)
-    d = x.shape[1]
+    n, d = x.shape
     weights = jnp.ones(d, dtype=x.dtype) if weights is None else jnp.asarray(weights, dtype=x.dtype)
-    checks.shape("weights", weights, (d,))
-    if checks.concrete(weights):
-        least = float(np.min(np.asarray(weights), initial=np.inf))
-        checks.require(least > 0.0, f"weights is {least:g} at its smallest; weights must be greater than zero.")
-    count = jnp.asarray(max(x.shape[0], 1) if n_used is None else n_used, dtype=x.dtype) if scaling == "mean" else 1.0
+    count = jnp.asarray(max(n, 1) if n_used is None else n_used, dtype=x.dtype) if scaling == "mean" else 1.0
     relative = isinstance(penalty, Fraction)
     above = weights * (penalty.of_largest * largest(x, y, weights, nonnegative) if relative else count * penalty)
     below = jnp.full_like(above, jnp.inf) if nonnegative else above
     return Problem(x, y, above, below, jnp.full(d, count * ridge, dtype=x.dtype))
+
+
+def check_problem(x: Any, y: Any, penalty: Any, ridge: Any, weights: Any, scaling: str) -> None:
+    """Refuse what `problem` refuses: shapes always, values where they are concrete."""
+    checks.require(scaling in ("mean", "half_sum"), f"scaling is {scaling!r}; it must be 'mean' or 'half_sum'.")
+    checks.shape("x", x, (None, None))
+    checks.shape("y", y, (np.shape(x)[0],))
+    for name, values in (("x", x), ("y", y)):
+        checks.finite(name, values)
+        if checks.concrete(values):
+            tops = np.max(np.abs(np.asarray(values, dtype=np.float64)), axis=0, initial=0.0)
+            beyond = (tops > 0.0) & ((tops < SMALLEST) | (tops > 1.0 / SMALLEST))
+            sizes = ", ".join(f"{top:.3g}" for top in np.atleast_1d(tops[beyond])[:3])
+            checks.require(
+                not np.any(beyond), f"{name} has a largest number of {sizes}; scale it to be between 1e-100 and 1e100, or zero."
+            )
+    checks.positive("penalty", penalty.of_largest if isinstance(penalty, Fraction) else penalty)
+    checks.nonnegative("ridge", ridge)
+    if weights is not None:
+        checks.shape("weights", weights, (np.shape(x)[1],))
+        if checks.concrete(weights):
+            least = float(np.min(np.asarray(weights, dtype=np.float64), initial=np.inf))
+            checks.require(least > 0.0, f"weights is {least:g} at its smallest; weights must be greater than zero.")
 
 
 def prompt_problem(prompt: Prompt, penalty: ScalarLike | Fraction, **options: Any) -> Problem:
