@@ -1,0 +1,181 @@
+"""Choosing the penalty by K-fold cross-validation: all folds at once, each along the penalties."""
+
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxl2o import checks
+from jaxl2o.certified.descent import Descent
+from jaxl2o.certified.intercept import Centred, centred
+from jaxl2o.certified.lasso import Certified, certified
+from jaxl2o.certified.method import Method
+from jaxl2o.certified.problem import Fraction, largest, problem
+from jaxl2o.types import ScalarLike
+
+# the least mean error, or the largest penalty whose mean error is within one standard error of it
+Rule = Literal["minimum", "one_standard_error"]
+
+
+class Split(NamedTuple):
+    """How much every example counts in what each fold is fitted to, and in what it is tested on."""
+
+    train: Float[Array, "folds n"]
+    test: Float[Array, "folds n"]
+
+
+class CrossValidation(NamedTuple):
+    """What `lasso_cv` found.
+
+    penalties: (k,), descending, in scaling "mean".  errors: the mean squared error of every fold on what it was not fitted
+    to.  mean, standard_error: over folds.  converged: whether the fits are certified to the tolerance.  minimum,
+    one_standard_error: the index that each rule chooses.  answer, intercept: the fit to all data at the chosen penalty.
+    """
+
+    penalties: Float[Array, " k"]
+    errors: Float[Array, "k folds"]
+    mean: Float[Array, " k"]
+    standard_error: Float[Array, " k"]
+    converged: Bool[Array, "k folds"]
+    minimum: Int[Array, ""]
+    one_standard_error: Int[Array, ""]
+    answer: Certified
+    intercept: Float[Array, ""]
+
+
+def lasso_cv(
+    x: Any,
+    y: Any,
+    penalties: Any = None,
+    folds: Any = 5,
+    *,
+    rule: Rule = "minimum",
+    intercept: bool = False,
+    sample_weight: Any = None,
+    weights: Any = None,
+    nonnegative: bool = False,
+    method: Method = Descent(),
+    tolerance: ScalarLike = 1e-8,
+    max_steps: int = 100_000,
+) -> CrossValidation:
+    """The penalty of `lasso`, in scaling "mean", by K-fold cross-validation, and the answer at it on all data.
+
+    x: (n, d); y: (n,).  penalties: (k,), > 0, or `Fraction` of shares (k,) of the smallest penalty whose answer on all data
+    is zero; None is 100 shares from 1 to 1e-3 in geometric steps.  folds: a number of folds, which are then contiguous and
+    of n // K or one more examples; or for every example the number 0..K-1 of the fold that tests it (permute them, to
+    shuffle); or a `Split`.  rule: "minimum", or "one_standard_error" for the largest penalty of a mean error no more than
+    the least one plus its standard error (Breiman et al. 1984), std(errors, ddof=1) / sqrt(K).  intercept: fit one, each
+    fold by its own means.  sample_weight: (n,), >= 0, how much each example counts.  The others are those of `lasso`.
+
+    The folds are solved at once, each along the penalties from the largest on, every fit started from the one before it.
+    Numbers are answered in float64, as NumPy arrays; traced (the folds apart, unless they are a `Split`) it is pure JAX.
+
+    Raises `ValueError` for what `lasso` refuses, and for a fold that is fitted to nothing or tested on nothing.
+    """
+    checks.require(
+        rule in ("minimum", "one_standard_error"), f"rule is {rule!r}; it must be 'minimum' or 'one_standard_error'."
+    )
+    checks.shape("x", x, (None, None))
+    checks.shape("y", y, (np.shape(x)[0],))
+    n, d = np.shape(x)
+    sample_weight = np.ones(n) if sample_weight is None else sample_weight
+    weights = np.ones(d) if weights is None else weights
+    penalties = Fraction(np.geomspace(1.0, 1e-3, 100)) if penalties is None else penalties  # pyright: ignore
+    checks.shape("sample_weight", sample_weight, (n,))
+    checks.nonnegative("sample_weight", sample_weight)
+    checks.shape("penalties", penalties.of_largest if isinstance(penalties, Fraction) else penalties, (None,))
+    split = folds if isinstance(folds, Split) else _split(folds, n)
+    _check(split, sample_weight)
+    solve = partial(_solve, rule, intercept, nonnegative, method, max_steps)
+    given = (x, y, penalties, split, sample_weight, weights, tolerance)
+    if not checks.concrete(given):
+        return solve(*given)
+    problem(x, y, 1.0, weights=weights)  # for what it refuses
+    checks.positive("penalties", penalties.of_largest if isinstance(penalties, Fraction) else penalties)
+    with jax.enable_x64(True):
+        given = jax.tree.map(partial(np.asarray, dtype=np.float64), given)
+        return jax.tree.map(np.asarray, _compiled(rule, intercept, nonnegative, method, max_steps, *given))
+
+
+def _split(folds: Any, n: int) -> Split:
+    """A number of folds as scikit-learn's KFold, or the number of the fold that tests each example, as a `Split`."""
+    if np.ndim(folds) == 0:
+        checks.require(2 <= folds <= n, f"folds is {folds}, for {n} examples; it must be between 2 and their number.")
+        folds = np.repeat(np.arange(folds), n // folds + (np.arange(folds) < n % folds))
+    checks.shape("folds", folds, (n,))
+    test = np.arange(np.max(folds, initial=-1) + 1)[:, None] == np.asarray(folds)[None]
+    checks.require(len(test) > 1 and bool(test.any(axis=0).all()), "folds must number the examples' folds from 0 on.")
+    return Split((~test).astype(float), test.astype(float))  # pyright: ignore
+
+
+def _check(split: Split, sample_weight: Any) -> None:
+    """Refuse a fold without an example that counts, on either side."""
+    for name, counts in (("fitted to", split.train), ("tested on", split.test)):
+        checks.shape(f"what folds are {name}", counts, (None, np.shape(sample_weight)[0]))
+        checks.nonnegative(f"what folds are {name}", counts)
+        if checks.concrete((counts, sample_weight)):
+            least = float(np.min(np.asarray(counts) @ np.asarray(sample_weight, dtype=float)))
+            checks.require(least > 0.0, f"a fold is {name} no example that counts; give fewer folds, or other ones.")
+
+
+def _solve(
+    rule: Rule,
+    intercept: bool,
+    nonnegative: bool,
+    method: Method,
+    max_steps: int,
+    x: Any,
+    y: Any,
+    penalties: Any,
+    split: Split,
+    sample_weight: Any,
+    weights: Any,
+    tolerance: Any,
+) -> CrossValidation:
+    """`lasso_cv` as a pure function, all being checked."""
+    x, y, split, sample_weight, weights = (
+        jax.tree.map(partial(jnp.asarray, dtype=float), part) for part in (x, y, split, sample_weight, weights)
+    )
+
+    def fit(given: Centred, penalty: Array, start: Array | None) -> Certified:
+        made = problem(given.x, given.y, penalty, weights=weights, nonnegative=nonnegative, n_used=given.total)
+        return certified(made, method, start, tolerance, max_steps)
+
+    def fold(train: Float[Array, " n"], test: Float[Array, " n"]) -> tuple[Array, Array]:
+        given, counts = centred(x, y, train * sample_weight, intercept), test * sample_weight
+
+        def follow(start: Array, penalty: Array) -> tuple[Array, tuple[Array, Array]]:
+            answer = fit(given, penalty, start)
+            error = x @ answer.solution + given.intercept(answer.solution) - y
+            return answer.solution, (counts @ error**2 / counts.sum(), answer.converged)
+
+        return lax.scan(follow, jnp.zeros_like(weights), penalties)[1]
+
+    whole = centred(x, y, sample_weight, intercept)
+    if isinstance(penalties, Fraction):
+        penalties = penalties.of_largest * (largest(whole.x, whole.y, weights, nonnegative) / whole.total)
+    penalties = jnp.sort(jnp.asarray(penalties, dtype=x.dtype), descending=True)
+    errors, converged = (part.T for part in jax.vmap(fold)(*split))
+    mean, standard_error = errors.mean(axis=1), errors.std(axis=1, ddof=1) / jnp.sqrt(errors.shape[1])
+    minimum = jnp.argmin(mean)
+    one_standard_error = jnp.argmax(mean <= mean[minimum] + standard_error[minimum])
+    answer = fit(whole, penalties[minimum if rule == "minimum" else one_standard_error], None)
+    answer = answer._replace(gap=answer.gap / whole.total)
+    return CrossValidation(
+        penalties,
+        errors,
+        mean,
+        standard_error,
+        converged,
+        minimum,
+        one_standard_error,
+        answer,
+        whole.intercept(answer.solution),
+    )
+
+
+_compiled = jax.jit(_solve, static_argnums=(0, 1, 2, 3, 4))
