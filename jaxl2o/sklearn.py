@@ -4,15 +4,15 @@ import warnings
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from jaxl2o import checks
-from jaxl2o.certified.choice import Rule, Split, lasso_cv
+from jaxl2o.certified.choice import Split, lasso_cv
 from jaxl2o.certified.intercept import centred
 from jaxl2o.certified.lasso import Certified, lasso
 from jaxl2o.certified.problem import Fraction
 
 try:
+    from scipy.sparse import issparse
     from sklearn.base import BaseEstimator, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import check_cv
@@ -24,29 +24,29 @@ except ModuleNotFoundError as missing:
 class _Linear(RegressorMixin, BaseEstimator):
     """x -> <x, coef_> + intercept_."""
 
-    coef_: Float[np.ndarray, " d"]
+    coef_: np.ndarray
     intercept_: float
     n_iter_: int
     dual_gap_: float
 
-    def predict(self, X: Any) -> Float[np.ndarray, " n"]:
+    def predict(self, X: Any) -> np.ndarray:
         """<x, coef_> + intercept_ for every row of X."""
         check_is_fitted(self)
         return validate_data(self, X, dtype=np.float64, reset=False) @ self.coef_ + self.intercept_
 
     def _given(self, X: Any, y: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """X, y and how much every example counts, in float64, checked as scikit-learn does."""
+        checks.require(not issparse(X), "X is sparse; these solvers multiply dense arrays, so give X.toarray().")
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         return X, y, _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 
-    def _take(self, answer: Certified, gap: float, intercept: float, converged: bool, d: int) -> "_Linear":
-        """The fitted estimator: what an answer says of the first d features."""
-        self.coef_, self.intercept_ = answer.solution[:d], float(intercept)
+    def _take(self, answer: Certified, gap: Any, intercept: Any, d: int) -> None:
+        """Keep what an answer says of the first d features; warn if it is not as close as asked."""
+        self.coef_, self.intercept_ = np.asarray(answer.solution[:d]), float(intercept)
         self.n_iter_, self.dual_gap_ = int(answer.steps), float(gap)
-        if not converged:
+        if not answer.converged:
             sentence = f"the gap is {self.dual_gap_:.3g} after {self.n_iter_} sweeps; raise max_iter or tol."
             warnings.warn(sentence, ConvergenceWarning, stacklevel=3)
-        return self
 
 
 class ElasticNet(_Linear):
@@ -105,8 +105,8 @@ class ElasticNet(_Linear):
             max_steps=self.max_iter,
         )
         d = X.shape[1]
-        intercept = given.intercept(answer.solution[:d])
-        return self._take(answer, answer.gap / given.total, intercept, bool(answer.converged), d)
+        self._take(answer, answer.gap / given.total, given.intercept(answer.solution[:d]), d)
+        return self
 
 
 class Lasso(ElasticNet):
@@ -154,7 +154,7 @@ class LassoCV(_Linear):
         tol: float = 1e-4,
         max_iter: int = 100_000,
         cv: Any = None,
-        rule: Rule = "minimum",
+        rule: str = "minimum",
     ):
         self.eps = eps
         self.alphas = alphas
@@ -163,18 +163,20 @@ class LassoCV(_Linear):
         self.tol = tol
         self.max_iter = max_iter
         self.cv = cv
-        self.rule: Rule = rule
+        self.rule = rule
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LassoCV":
         """alpha, w and b for X (n, d), y (n,) and how much every example counts, in fits and in errors."""
         X, y, counts = self._given(X, y, sample_weight)
         n, d = X.shape
-        train, test = zip(*check_cv(self.cv).split(X, y), strict=True)
+        folds: Any = check_cv(self.cv)
+        train, test = zip(*folds.split(X, y), strict=True)
+        shares: Any = np.geomspace(1.0, self.eps, self.alphas) if np.ndim(self.alphas) == 0 else None
         rows, labels, counts, weights = _padded(X, y, counts)
         found = lasso_cv(
             rows,
             labels,
-            Fraction(np.geomspace(1.0, self.eps, self.alphas)) if np.ndim(self.alphas) == 0 else self.alphas,
+            self.alphas if shares is None else Fraction(shares),
             Split(_counted(train, n, len(labels)), _counted(test, n, len(labels))),
             rule=self.rule,
             intercept=self.fit_intercept,
@@ -186,8 +188,11 @@ class LassoCV(_Linear):
         )
         self.alphas_, self.mse_path_ = found.penalties, found.errors
         self.alpha_ = float(found.penalties[found.minimum if self.rule == "minimum" else found.one_standard_error])
-        converged = bool(found.converged.all() and found.answer.converged)
-        return self._take(found.answer, found.answer.gap, found.intercept, converged, d)
+        if not found.converged.all():
+            sentence = f"{(~found.converged).sum()} fits of folds are not as close as tol; raise max_iter or tol."
+            warnings.warn(sentence, ConvergenceWarning, stacklevel=2)
+        self._take(found.answer, found.answer.gap, found.intercept, d)
+        return self
 
 
 def _counted(rows: Any, n: int, size: int) -> Any:
@@ -195,18 +200,18 @@ def _counted(rows: Any, n: int, size: int) -> Any:
     return np.stack([np.bincount(np.arange(n)[some], minlength=size) for some in rows]).astype(float)
 
 
-def _padded(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _padded(x: Any, y: Any, counts: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """x, y and counts with examples that do not count, and features that are left out by their weights, the fourth.
 
     Both sizes are rounded up to one of four in each octave, so that one compiled program serves many shapes.
     """
     n, d = x.shape
-    below, right = _rounded(n) - n, _rounded(d) - d
+    below, right = _rounded(n, 32) - n, _rounded(d, 8) - d
     weights = np.pad(np.ones(d), (0, right), constant_values=np.inf)
     return np.pad(x, ((0, below), (0, right))), np.pad(y, (0, below)), np.pad(counts, (0, below)), weights
 
 
-def _rounded(size: int) -> int:
-    """The next multiple of an eighth of the power of two above: at most a quarter more."""
-    step = max(8, 2 ** (size.bit_length() - 3))
+def _rounded(size: int, least: int) -> int:
+    """The next multiple of a quarter of the power of two below, or of `least` where that is more."""
+    step = max(least, 2 ** (size.bit_length() - 3))
     return -(-size // step) * step

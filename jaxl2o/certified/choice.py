@@ -1,7 +1,7 @@
 """Choosing the penalty by K-fold cross-validation: all folds at once, each along the penalties."""
 
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +16,6 @@ from jaxl2o.certified.lasso import Certified, certified
 from jaxl2o.certified.method import Method
 from jaxl2o.certified.problem import Fraction, largest, problem
 from jaxl2o.types import ScalarLike
-
-# the least mean error, or the largest penalty whose mean error is within one standard error of it
-Rule = Literal["minimum", "one_standard_error"]
 
 
 class Split(NamedTuple):
@@ -53,7 +50,7 @@ def lasso_cv(
     penalties: Any = None,
     folds: Any = 5,
     *,
-    rule: Rule = "minimum",
+    rule: str = "minimum",
     intercept: bool = False,
     sample_weight: Any = None,
     weights: Any = None,
@@ -87,16 +84,18 @@ def lasso_cv(
     penalties = Fraction(np.geomspace(1.0, 1e-3, 100)) if penalties is None else penalties  # pyright: ignore
     checks.shape("sample_weight", sample_weight, (n,))
     checks.nonnegative("sample_weight", sample_weight)
-    checks.shape("penalties", penalties.of_largest if isinstance(penalties, Fraction) else penalties, (None,))
+    grid = penalties.of_largest if isinstance(penalties, Fraction) else penalties
+    checks.shape("penalties", grid, (None,))
+    checks.require(np.size(grid) > 0, "penalties has none; give at least one to choose from.")
+    checks.positive("penalties", grid)
     split = folds if isinstance(folds, Split) else _split(folds, n)
     _check(split, sample_weight)
     solve = partial(_solve, rule, intercept, nonnegative, method, max_steps)
     given = (x, y, penalties, split, sample_weight, weights, tolerance)
     if not checks.concrete(given):
         return solve(*given)
-    problem(x, y, 1.0, weights=weights)  # for what it refuses
-    checks.positive("penalties", penalties.of_largest if isinstance(penalties, Fraction) else penalties)
     with jax.enable_x64(True):
+        problem(x, y, 1.0, weights=weights)  # refuses, by their names, what it would not see when traced
         given = jax.tree.map(partial(np.asarray, dtype=np.float64), given)
         return jax.tree.map(np.asarray, _compiled(rule, intercept, nonnegative, method, max_steps, *given))
 
@@ -123,7 +122,7 @@ def _check(split: Split, sample_weight: Any) -> None:
 
 
 def _solve(
-    rule: Rule,
+    rule: str,
     intercept: bool,
     nonnegative: bool,
     method: Method,
