@@ -49,6 +49,7 @@ class _Linear(RegressorMixin, BaseEstimator):
             warnings.warn(sentence, ConvergenceWarning, stacklevel=3)
 
 
+# constructors are without types: by scikit-learn's convention they take anything, and `fit` says what is wrong with it
 class ElasticNet(_Linear):
     """Minimise 1/(2n) |X w + b - y|^2 + alpha l1_ratio |w|_1 + alpha (1 - l1_ratio)/2 |w|^2, with a certificate.
 
@@ -64,13 +65,13 @@ class ElasticNet(_Linear):
 
     def __init__(
         self,
-        alpha: float = 1.0,
+        alpha=1.0,
         *,
-        l1_ratio: float = 0.5,
-        fit_intercept: bool = True,
-        positive: bool = False,
-        tol: float = 1e-4,
-        max_iter: int = 100_000,
+        l1_ratio=0.5,
+        fit_intercept=True,
+        positive=False,
+        tol=1e-4,
+        max_iter=100_000,
     ):
         self.alpha = alpha
         self.l1_ratio = l1_ratio
@@ -114,12 +115,12 @@ class Lasso(ElasticNet):
 
     def __init__(
         self,
-        alpha: float = 1.0,
+        alpha=1.0,
         *,
-        fit_intercept: bool = True,
-        positive: bool = False,
-        tol: float = 1e-4,
-        max_iter: int = 100_000,
+        fit_intercept=True,
+        positive=False,
+        tol=1e-4,
+        max_iter=100_000,
     ):
         self.alpha = alpha
         self.fit_intercept = fit_intercept
@@ -147,14 +148,14 @@ class LassoCV(_Linear):
     def __init__(
         self,
         *,
-        eps: float = 1e-3,
-        alphas: Any = 100,
-        fit_intercept: bool = True,
-        positive: bool = False,
-        tol: float = 1e-4,
-        max_iter: int = 100_000,
-        cv: Any = None,
-        rule: str = "minimum",
+        eps=1e-3,
+        alphas=100,
+        fit_intercept=True,
+        positive=False,
+        tol=1e-4,
+        max_iter=100_000,
+        cv=None,
+        rule="minimum",
     ):
         self.eps = eps
         self.alphas = alphas

@@ -22,7 +22,7 @@ from jaxl2o.certified.lasso import lasso
 
 TABLE, LABELS = load_diabetes(return_X_y=True, scaled=False)
 X, Y = (TABLE[:60] - TABLE.mean(axis=0)) / TABLE.std(axis=0), LABELS[:60]
-TIGHT = {"tol": 1e-13, "max_iter": 1_000_000}
+TIGHT = {"tol": 1e-12, "max_iter": 1_000_000}
 COUNTS = np.random.default_rng(0).integers(0, 4, size=len(Y))
 
 
@@ -53,7 +53,7 @@ def test_coefficients_are_scikit_learns(name, options, weights):
     np.testing.assert_allclose(mine.intercept_, theirs.intercept_, rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(mine.predict(X), theirs.predict(X), rtol=1e-6)
     np.testing.assert_allclose(mine.score(X, Y), theirs.score(X, Y), rtol=1e-8)
-    assert 0.0 <= mine.dual_gap_ <= 1e-13 * 0.5 * np.average(Y**2, weights=weights)
+    assert 0.0 <= mine.dual_gap_ <= 1e-12 * 0.5 * np.average(Y**2, weights=weights)
 
 
 @pytest.mark.parametrize("weights", [None, COUNTS])
