@@ -142,7 +142,7 @@ class LassoCV(_Linear):
     are those of `Lasso`.
 
     alpha_: the one chosen.  alphas_: (k,), descending.  mse_path_: (k, folds), the mean squared errors.  coef_, intercept_,
-    dual_gap_, n_iter_: of the fit to all data.
+    dual_gap_, n_iter_: of the fit to all data, which starts from that at the alpha before.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class LassoCV(_Linear):
         self.positive = positive
         self.tol = tol
         self.max_iter = max_iter
-        self.cv = cv
+        self.cv: Any = cv
         self.rule = rule
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LassoCV":
@@ -188,7 +188,7 @@ class LassoCV(_Linear):
             max_steps=self.max_iter,
         )
         self.alphas_, self.mse_path_ = found.penalties, found.errors
-        self.alpha_ = float(found.penalties[found.minimum if self.rule == "minimum" else found.one_standard_error])
+        self.alpha_ = float(found.penalties[found.chosen])
         if not found.converged.all():
             sentence = f"{(~found.converged).sum()} fits of folds are not as close as tol; raise max_iter or tol."
             warnings.warn(sentence, ConvergenceWarning, stacklevel=2)

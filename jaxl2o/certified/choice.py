@@ -1,5 +1,6 @@
 """Choosing the penalty by K-fold cross-validation: all folds at once, each along the penalties."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,10 +12,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxl2o import checks
 from jaxl2o.certified.descent import Descent
-from jaxl2o.certified.intercept import Centred, centred
+from jaxl2o.certified.intercept import centred
 from jaxl2o.certified.lasso import Certified, certified
 from jaxl2o.certified.method import Method
-from jaxl2o.certified.problem import Fraction, largest, problem
+from jaxl2o.certified.problem import Fraction, Problem, largest, problem
 from jaxl2o.types import ScalarLike
 
 
@@ -29,8 +30,9 @@ class CrossValidation(NamedTuple):
     """What `lasso_cv` found.
 
     penalties: (k,), descending, in scaling "mean".  errors: the mean squared error of every fold on what it was not fitted
-    to.  mean, standard_error: over folds.  converged: whether the fits are certified to the tolerance.  minimum,
-    one_standard_error: the index that each rule chooses.  answer, intercept: the fit to all data at the chosen penalty.
+    to.  mean, standard_error: over folds.  converged: whether the folds' fits are certified to the tolerance.  minimum,
+    one_standard_error: the index that each rule chooses.  chosen: that of the rule asked.  path, intercepts: the fits to
+    all data, at every penalty.
     """
 
     penalties: Float[Array, " k"]
@@ -40,8 +42,19 @@ class CrossValidation(NamedTuple):
     converged: Bool[Array, "k folds"]
     minimum: Int[Array, ""]
     one_standard_error: Int[Array, ""]
-    answer: Certified
-    intercept: Float[Array, ""]
+    chosen: Int[Array, ""]
+    path: Certified
+    intercepts: Float[Array, " k"]
+
+    @property
+    def answer(self) -> Certified:
+        """The fit to all data at the chosen penalty."""
+        return jax.tree.map(lambda leaf: leaf[self.chosen], self.path)
+
+    @property
+    def intercept(self) -> Any:
+        """Its intercept, zero if none was asked."""
+        return self.intercepts[self.chosen]
 
 
 def lasso_cv(
@@ -68,7 +81,8 @@ def lasso_cv(
     the least one plus its standard error (Breiman et al. 1984), std(errors, ddof=1) / sqrt(K).  intercept: fit one, each
     fold by its own means.  sample_weight: (n,), >= 0, how much each example counts.  The others are those of `lasso`.
 
-    The folds are solved at once, each along the penalties from the largest on, every fit started from the one before it.
+    The folds and all data are solved at once, along the penalties from the largest on, every fit started from the one
+    before it.
     Numbers are answered in float64, as NumPy arrays; traced (the folds apart, unless they are a `Split`) it is pure JAX.
 
     Raises `ValueError` for what `lasso` refuses, and for a fold that is fitted to nothing or tested on nothing.
@@ -90,14 +104,14 @@ def lasso_cv(
     checks.positive("penalties", grid)
     split = folds if isinstance(folds, Split) else _split(folds, n)
     _check(split, sample_weight)
-    solve = partial(_solve, rule, intercept, nonnegative, method, max_steps)
-    given = (x, y, penalties, split, sample_weight, weights, tolerance)
+    options = (intercept, nonnegative, method, max_steps)
+    given = (x, y, penalties, split, sample_weight, weights, tolerance, rule == "one_standard_error")
     if not checks.concrete(given):
-        return solve(*given)
+        return _solve(*options, *given)
     with jax.enable_x64(True):
         problem(x, y, 1.0, weights=weights)  # refuses, by their names, what it would not see when traced
         given = jax.tree.map(partial(np.asarray, dtype=np.float64), given)
-        return jax.tree.map(np.asarray, _compiled(rule, intercept, nonnegative, method, max_steps, *given))
+        return jax.tree.map(np.asarray, _compiled(*options, *given))
 
 
 def _split(folds: Any, n: int) -> Split:
@@ -122,7 +136,6 @@ def _check(split: Split, sample_weight: Any) -> None:
 
 
 def _solve(
-    rule: str,
     intercept: bool,
     nonnegative: bool,
     method: Method,
@@ -134,47 +147,52 @@ def _solve(
     sample_weight: Any,
     weights: Any,
     tolerance: Any,
+    late: Any,
 ) -> CrossValidation:
-    """`lasso_cv` as a pure function, all being checked."""
+    """`lasso_cv` as a pure function, all being checked; late: whether the rule is "one_standard_error"."""
     x, y, split, sample_weight, weights = (
         jax.tree.map(partial(jnp.asarray, dtype=float), part) for part in (x, y, split, sample_weight, weights)
     )
-
-    def fit(given: Centred, penalty: Array, start: Array | None) -> Certified:
-        made = problem(given.x, given.y, penalty, weights=weights, nonnegative=nonnegative, n_used=given.total)
-        return certified(made, method, start, tolerance, max_steps)
-
-    def fold(train: Float[Array, " n"], test: Float[Array, " n"]) -> tuple[Array, Array]:
-        given, counts = centred(x, y, train * sample_weight, intercept), test * sample_weight
-
-        def follow(start: Array, penalty: Array) -> tuple[Array, tuple[Array, Array]]:
-            answer = fit(given, penalty, start)
-            error = x @ answer.solution + given.intercept(answer.solution) - y
-            return answer.solution, (counts @ error**2 / counts.sum(), answer.converged)
-
-        return lax.scan(follow, jnp.zeros_like(weights), penalties)[1]
-
     whole = centred(x, y, sample_weight, intercept)
     if isinstance(penalties, Fraction):
         penalties = penalties.of_largest * (largest(whole.x, whole.y, weights, nonnegative) / whole.total)
     penalties = jnp.sort(jnp.asarray(penalties, dtype=x.dtype), descending=True)
-    errors, converged = (part.T for part in jax.vmap(fold)(*split))
+
+    def fold(train: Float[Array, " n"], test: Float[Array, " n"]) -> tuple[Certified, Array, Array]:
+        given, counts = centred(x, y, train * sample_weight, intercept), test * sample_weight
+
+        def made(penalty: Array) -> Problem:
+            return problem(given.x, given.y, penalty, weights=weights, nonnegative=nonnegative, n_used=given.total)
+
+        path = _path(made, penalties, method, tolerance, max_steps)
+        intercepts = given.intercept(path.solution)
+        error = x @ path.solution.T + intercepts[None] - y[:, None]
+        return path._replace(gap=path.gap / given.total), intercepts, counts @ error**2 / counts.sum()
+
+    # all data are one more fold, so that one program solves everything
+    every = jnp.ones((1, y.shape[0]), dtype=x.dtype)
+    paths, intercepts, errors = jax.vmap(fold)(*(jnp.concatenate([part, every]) for part in split))
+    errors, converged = errors[:-1].T, paths.converged[:-1].T
     mean, standard_error = errors.mean(axis=1), errors.std(axis=1, ddof=1) / jnp.sqrt(errors.shape[1])
     minimum = jnp.argmin(mean)
     one_standard_error = jnp.argmax(mean <= mean[minimum] + standard_error[minimum])
-    answer = fit(whole, penalties[minimum if rule == "minimum" else one_standard_error], None)
-    answer = answer._replace(gap=answer.gap / whole.total)
+    chosen = jnp.where(late, one_standard_error, minimum)
+    path = jax.tree.map(lambda leaf: leaf[-1], paths)
     return CrossValidation(
-        penalties,
-        errors,
-        mean,
-        standard_error,
-        converged,
-        minimum,
-        one_standard_error,
-        answer,
-        whole.intercept(answer.solution),
+        penalties, errors, mean, standard_error, converged, minimum, one_standard_error, chosen, path, intercepts[-1]
     )
 
 
-_compiled = jax.jit(_solve, static_argnums=(0, 1, 2, 3, 4))
+def _path(
+    made: Callable[[Array], Problem], penalties: Float[Array, " k"], method: Method, tolerance: Any, max_steps: int
+) -> Certified:
+    """The answers at all penalties, stacked, each started from the one before it."""
+
+    def follow(start: Array, penalty: Array) -> tuple[Array, Certified]:
+        answer = certified(made(penalty), method, start, tolerance, max_steps)
+        return answer.solution, answer
+
+    return lax.scan(follow, jnp.zeros_like(made(penalties[0]).above), penalties)[1]
+
+
+_compiled = jax.jit(_solve, static_argnums=(0, 1, 2, 3))

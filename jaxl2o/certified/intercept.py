@@ -23,8 +23,8 @@ class Centred(NamedTuple):
     y_mean: Float[Array, ""]
 
     def intercept(self, w: Any) -> Any:
-        """b = y_mean - <x_mean, w>."""
-        return self.y_mean - self.x_mean @ w
+        """b = y_mean - <x_mean, w>, for one w or for many, (..., d)."""
+        return self.y_mean - w @ self.x_mean
 
 
 def centred(x: Any, y: Any, counts: Any, intercept: bool) -> Centred:
