@@ -16,7 +16,8 @@ from jaxl2o.limits.least_squares import ridge
 from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.layout import Layout
 from jaxl2o.solvers import first_order, lista, proximal, varying, wrappers
-from jaxl2o.solvers.unroll import Implicit, Truncated, solve, unroll
+from jaxl2o.solvers.implicit import Implicit
+from jaxl2o.solvers.unroll import Truncated, solve, unroll
 from jaxl2o.tasks import covariates, images, sparse
 from jaxl2o.tasks.noise import gaussian_noise
 from jaxl2o.types import Prompt, Solver, design_matrix, prefixes, queries

@@ -24,8 +24,9 @@ from jaxl2o.solvers.expectation_maximisation import (
     symmetric_em,
     symmetric_gradient_em,
 )
+from jaxl2o.solvers.implicit import Implicit
 from jaxl2o.solvers.starts import best_start, in_spectral_subspace, symmetric_spectral_start
-from jaxl2o.solvers.unroll import Implicit, Unrolled, unroll
+from jaxl2o.solvers.unroll import Unrolled, unroll
 from jaxl2o.types import Prompt
 
 N, D, K, STEPS, NOISE = 40, 3, 3, 8, 0.5

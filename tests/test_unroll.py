@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from jaxl2o.objectives import least_squares_gradient, linear_prediction
 from jaxl2o.solvers.first_order import gradient_descent, start_at_zero
+from jaxl2o.solvers.implicit import Implicit, dense_solve
 from jaxl2o.solvers.learned import learned
 from jaxl2o.solvers.proximal import fista, ista
-from jaxl2o.solvers.unroll import Implicit, Truncated, Unrolled, dense_solve, solve, unroll
+from jaxl2o.solvers.unroll import Truncated, Unrolled, solve, unroll
 from jaxl2o.solvers.varying import VaryingLayers, lista_vm
 from jaxl2o.types import Prompt, Solver
 
