@@ -35,11 +35,12 @@ def dense_solve(linear: Callable[[Any], Any], target: Any) -> Any:
 
 
 def iterative_solve(tolerance: float = 1e-12, max_steps: int = 2000) -> LinearSolve:
-    """Solve linear(v) = target without a matrix, for iterates of any size, by GMRES until |linear(v) - target| <= tolerance |target|.
+    """Solve linear(v) = target without a matrix, to |linear(v) - target| <= tolerance |target|, for iterates of any size.
 
-    Saad and Schultz 1986, restarted every 20 steps; a step is one product with `linear`, or with its transpose in reverse
-    mode. Conjugate gradients would not do: the residual of a proximal step has a Jacobian that is not symmetric. A tolerance
-    below 100 eps of the dtype counts as that. NaN where `max_steps`, rounded up to twenties, do not reach ten times it.
+    GMRES (Saad and Schultz 1986), restarted every 20 steps; a step is one product with `linear`, or in reverse mode with its
+    transpose. Conjugate gradients would not do: the residual of a proximal step has a Jacobian that is not symmetric. A
+    tolerance below 100 eps of the dtype counts as that. NaN where `max_steps`, rounded up to twenties, do not reach ten
+    times it.
     """
     checks.positive("tolerance", tolerance)
     checks.positive("max_steps", max_steps)

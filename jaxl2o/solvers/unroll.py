@@ -105,4 +105,11 @@ def solve(
         state, taken = lax.while_loop(unfinished, step, (solver.init(prompt), jnp.zeros((), dtype=int)))
         return solver.iterate(state), taken
 
-    return run() if gradient is None else at_root(solver, prompt, run, gradient.linear_solve)
+    def counted_in_floats() -> tuple[Any, Array]:
+        iterate, taken = run()
+        return iterate, taken.astype(float)  # custom_root wants a derivative of all that it returns
+
+    if gradient is None:
+        return run()
+    iterate, taken = at_root(solver, prompt, counted_in_floats, gradient.linear_solve)
+    return iterate, taken.astype(int)
