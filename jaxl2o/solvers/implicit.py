@@ -71,7 +71,7 @@ class Implicit(NamedTuple):
 
 
 def at_root(solver: Solver, prompt: Prompt, run: Callable[[], tuple[PyTree, PyTree]], linear_solve: LinearSolve) -> PyTree:
-    """run() -> (iterate, what is beside it), with the derivative of the iterate as the root of the solver's residual.
+    """run() -> (iterate, floats beside it), with the derivative of the iterate as the root of the solver's residual.
 
     Raises `ValueError` if the solver has no residual.
     """
