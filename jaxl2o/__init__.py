@@ -14,8 +14,8 @@ from jaxl2o.models.config import TransformerConfig as TransformerConfig
 from jaxl2o.models.learner import transformer_learner as transformer_learner
 from jaxl2o.models.transformer import Transformer as Transformer
 from jaxl2o.recover import recover as recover
+from jaxl2o.solvers.implicit import Implicit as Implicit
 from jaxl2o.solvers.learned import learned as learned
-from jaxl2o.solvers.unroll import Implicit as Implicit
 from jaxl2o.solvers.unroll import Truncated as Truncated
 from jaxl2o.solvers.unroll import Unrolled as Unrolled
 from jaxl2o.solvers.unroll import solve as solve

@@ -16,7 +16,8 @@ from jaxl2o.limits.least_squares import ridge
 from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.layout import Layout
 from jaxl2o.solvers import first_order, lista, proximal, varying, wrappers
-from jaxl2o.solvers.unroll import Implicit, Truncated, solve, unroll
+from jaxl2o.solvers.implicit import Implicit, iterative_solve
+from jaxl2o.solvers.unroll import Truncated, solve, unroll
 from jaxl2o.tasks import covariates, images, sparse
 from jaxl2o.tasks.noise import gaussian_noise
 from jaxl2o.types import Prompt, Solver, design_matrix, prefixes, queries
@@ -157,6 +158,11 @@ BAD = {
         lambda: unroll(NO_RESIDUAL, PROMPT, 3, Implicit(), keep="last"),
         ("no residual", "use Unrolled()"),
     ),
+    "solve as a root without residual": (
+        lambda: solve(NO_RESIDUAL, PROMPT, lambda w, prompt: True, 3, Implicit()),
+        ("no residual", "use Unrolled()"),
+    ),
+    "a linear solve without tolerance": (lambda: iterative_solve(0.0), ("tolerance is 0", "greater than zero")),
     "implicit iterates": (
         lambda: unroll(first_order.gradient_descent(0.1), PROMPT, 3, Implicit()),
         ("keep is 'iterates'", "keep='last'"),

@@ -25,7 +25,7 @@ from jaxl2o.solvers.expectation_maximisation import (
     symmetric_gradient_em,
 )
 from jaxl2o.solvers.starts import best_start, in_spectral_subspace, symmetric_spectral_start
-from jaxl2o.solvers.unroll import Implicit, Unrolled, unroll
+from jaxl2o.solvers.unroll import unroll
 from jaxl2o.types import Prompt
 
 N, D, K, STEPS, NOISE = 40, 3, 3, 8, 0.5
@@ -314,17 +314,6 @@ def test_the_residual_is_the_gradient_of_the_likelihood(name):
     np.testing.assert_allclose(residual, NOISE**2 * gradient, atol=1e-13)
     np.testing.assert_allclose(at_last, 0.0, atol=1e-12)
     np.testing.assert_allclose(after, last, atol=1e-11)
-
-
-def test_the_answer_has_a_derivative():
-    """d b / d sigma by the implicit function theorem is that through the steps."""
-    prompt = prompt_of("symmetric", 16)
-
-    def answer(noise, gradient):
-        return unroll(symmetric_em(WEIGHT, noise), prompt, 300, gradient, keep="last")
-
-    derivatives = jax.jit(lambda noise: [jax.jacrev(answer)(noise, gradient) for gradient in (Implicit(), Unrolled())])
-    np.testing.assert_allclose(*derivatives(NOISE), atol=1e-10)
 
 
 def test_annealing_is_em_at_a_falling_noise():

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxl2o.objectives import least_squares_gradient, linear_prediction
-from jaxl2o.solvers.first_order import gradient_descent, start_at_zero
+from jaxl2o.solvers.first_order import gradient_descent
+from jaxl2o.solvers.implicit import dense_solve
 from jaxl2o.solvers.learned import learned
-from jaxl2o.solvers.proximal import fista, ista
-from jaxl2o.solvers.unroll import Implicit, Truncated, Unrolled, dense_solve, solve, unroll
+from jaxl2o.solvers.proximal import fista
+from jaxl2o.solvers.unroll import Truncated, Unrolled, solve, unroll
 from jaxl2o.solvers.varying import VaryingLayers, lista_vm
 from jaxl2o.types import Prompt, Solver
 
@@ -23,15 +24,6 @@ X, X_QUERY = RNG.normal(size=(N, D)), RNG.normal(size=(5, D))
 Y, Y_QUERY = X @ np.array([1.0, -2.0, 0.5, 0.0, 0.0, 0.0]) + 0.2 * RNG.normal(size=N), RNG.normal(size=5)
 PROMPT = Prompt.of(X, Y, X_QUERY)
 LAYERS = VaryingLayers(jnp.asarray(RNG.normal(size=(STEPS, D, D)) / D), jnp.asarray(RNG.uniform(0.0, 0.1, size=STEPS)))
-
-
-def ridge_descent(penalty):
-    """Gradient descent on R(w) + penalty/2 |w|^2."""
-
-    def slope(w, prompt):
-        return least_squares_gradient(w, prompt) + penalty * w
-
-    return Solver(start_at_zero, lambda w, prompt, _: w - 0.3 * slope(w, prompt), lambda w: w, residual=slope)
 
 
 def counter(depth):
@@ -137,74 +129,6 @@ def test_truncation_cuts_early_layers_off():
     gradient = jax.grad(lambda layers: jnp.sum(path(layers) ** 2))(LAYERS).matrix
     assert np.all(np.asarray(gradient[: STEPS - 2]) == 0.0)
     assert np.all(np.any(np.asarray(gradient[STEPS - 2 :]) != 0.0, axis=(1, 2)))
-
-
-def ridge_sensitivity(penalty, _):
-    """w = (H + penalty I)^-1 b, so dw/dpenalty = -(H + penalty I)^-1 w."""
-    hessian = X.T @ X / N + penalty * np.eye(D)
-    w = np.linalg.solve(hessian, X.T @ Y / N)
-    return w, -np.linalg.solve(hessian, w)
-
-
-def lasso_sensitivity(penalty, answer):
-    """On the active set A with signs s: w_A = H_A^-1 (b_A - penalty s), so dw_A/dpenalty = -H_A^-1 s; the rest stays zero."""
-    active, signs = np.flatnonzero(answer), np.sign(answer[np.flatnonzero(answer)])
-    hessian = X[:, active].T @ X[:, active] / N
-    w, slope = np.zeros(D), np.zeros(D)
-    w[active] = np.linalg.solve(hessian, X[:, active].T @ Y / N - penalty * signs)
-    slope[active] = -np.linalg.solve(hessian, signs)
-    return w, slope
-
-
-IMPLICIT = {"ridge": (ridge_descent, ridge_sensitivity), "ista": (ista, lasso_sensitivity)}
-PENALTIES = jnp.array([0.02, 0.1, 0.4, 0.7])
-
-
-@pytest.mark.parametrize("name", IMPLICIT)
-def test_implicit_gradient_of_a_penalty(name):
-    """The gradient of a validation loss in the penalty is the closed form, for several penalties at once by vmap."""
-    solver, sensitivity = IMPLICIT[name]
-
-    def loss(penalty):
-        w = unroll(solver(penalty), PROMPT, 3000, Implicit(), keep="last")
-        return validation_loss(w), w
-
-    found = jax.jit(jax.vmap(jax.grad(loss, has_aux=True)))(PENALTIES)
-    for penalty, gradient, answer in zip(np.asarray(PENALTIES), *map(np.asarray, found), strict=True):
-        w, slope = sensitivity(penalty, answer)
-        np.testing.assert_allclose(answer, w, atol=1e-12)
-        np.testing.assert_allclose(gradient, (X_QUERY @ w - Y_QUERY) @ X_QUERY @ slope, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("mode", [jax.jacrev, jax.jacfwd])
-def test_implicit_jacobian_of_the_labels(mode):
-    """dw/dy = (H + penalty I)^-1 X' / n for ridge, in reverse and in forward mode."""
-    answer = jax.jit(mode(lambda y: unroll(ridge_descent(0.1), PROMPT._replace(y=y), 3000, Implicit(), keep="last")))
-    np.testing.assert_allclose(answer(PROMPT.y), np.linalg.solve(X.T @ X / N + 0.1 * np.eye(D), X.T / N), atol=1e-12)
-
-
-def test_implicit_is_the_limit_of_unrolled():
-    """At convergence the derivative through 3000 steps is the implicit one."""
-
-    @jax.jit
-    def slopes(penalty):
-        ways = (Implicit(), Unrolled())
-        return [jax.jacfwd(lambda p, way=way: unroll(ista(p), PROMPT, 3000, way, keep="last"))(penalty) for way in ways]
-
-    np.testing.assert_allclose(*slopes(0.1), atol=1e-10)
-
-
-def test_implicit_takes_another_linear_solver():
-    """`linear_solve` is used as given: the transposed normal equations give the same gradient."""
-
-    def least_squares_solve(linear, target):
-        matrix = jax.jacfwd(linear)(jnp.zeros_like(target))
-        return jnp.linalg.solve(matrix.T @ matrix, matrix.T @ target)
-
-    def slope(gradient):
-        return jax.jit(jax.grad(lambda p: validation_loss(unroll(ridge_descent(p), PROMPT, 3000, gradient, keep="last"))))(0.1)
-
-    np.testing.assert_allclose(slope(Implicit(least_squares_solve)), slope(Implicit()), rtol=1e-10)
 
 
 @given(seed=st.integers(0, 2**31 - 1))

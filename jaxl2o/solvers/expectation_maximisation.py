@@ -146,17 +146,23 @@ def estimating_em(least_noise: ScalarLike) -> Solver:
         checks.shape("the start's weights", start.weights, start.components.shape[:1])
         return start
 
-    def step(mixture: Mixture, prompt: Prompt, _: None) -> Mixture:
-        shares = responsibilities(mixture.components, prompt, mixture.weights, mixture.noise)
-        components = _each(_least_squares, mixture.components, shares, prompt)
+    def estimated(components: Float[Array, "K d"], shares: Float[Array, "n K"], prompt: Prompt) -> Mixture:
         errors = prompt.y[:, None] - design_matrix(prompt) @ components.T
         variance = jnp.sum(shares * errors**2) / prompt.n_used
-        better = Mixture(
-            components, jnp.sum(shares, axis=0) / prompt.n_used, jnp.sqrt(jnp.maximum(variance, jnp.square(least_noise)))
-        )
+        noise = jnp.sqrt(jnp.maximum(variance, jnp.square(least_noise)))
+        return Mixture(components, jnp.sum(shares, axis=0) / prompt.n_used, noise)
+
+    def step(mixture: Mixture, prompt: Prompt, _: None) -> Mixture:
+        shares = responsibilities(mixture.components, prompt, mixture.weights, mixture.noise)
+        better = estimated(_each(_least_squares, mixture.components, shares, prompt), shares, prompt)
         return jax.tree.map(lambda new, old: jnp.where(prompt.used.any(), new, old), better, mixture)
 
-    return Solver(init, step, lambda mixture: mixture)
+    def residual(mixture: Mixture, prompt: Prompt) -> Mixture:
+        shares = responsibilities(mixture.components, prompt, mixture.weights, mixture.noise)
+        off = jax.tree.map(jnp.subtract, mixture, estimated(mixture.components, shares, prompt))
+        return off._replace(components=_each(_slope, mixture.components, shares, prompt))
+
+    return Solver(init, step, lambda mixture: mixture, residual=residual)
 
 
 def _of_components(weights: Float[Array, " K"], noise: ScalarLike, maximise: Maximise) -> Solver:

@@ -65,7 +65,13 @@ def scheduled_momentum(steps: Steps, preconditioner: Float[Array, "d d"] | None 
     checks.finite("step_size", steps.step_size)
     checks.finite("momentum", steps.momentum)
     move = _move(preconditioner)
-    return Solver(_start, lambda state, prompt, layer: move(state, prompt, *layer), lambda state: state.w, layers=steps)
+    return Solver(
+        init=_start,
+        step=lambda state, prompt, layer: move(state, prompt, *layer),
+        iterate=lambda state: state.w,
+        layers=steps,
+        residual=least_squares_gradient,
+    )
 
 
 def heavy_ball(step_size: ScalarLike, momentum: ScalarLike, preconditioner: Float[Array, "d d"] | None = None) -> Solver:
@@ -147,4 +153,4 @@ def nesterov(step_size: ScalarLike, momenta: Float[Array, " steps"]) -> Solver:
         w = state.v - step_size * least_squares_gradient(state.v, prompt)
         return NesterovState(w + momentum * (w - state.w), w)
 
-    return Solver(init, step, lambda state: state.v, layers=momenta)
+    return Solver(init, step, lambda state: state.v, layers=momenta, residual=least_squares_gradient)

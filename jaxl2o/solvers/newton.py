@@ -42,26 +42,30 @@ def newton(start: Start, order: int = 2, penalty: ScalarLike = 0.0) -> Solver:
         x = design_matrix(prompt)
         return x.T @ x / prompt.n_used + penalty * jnp.eye(x.shape[1], dtype=x.dtype)
 
-    return _by_inverse(hessian, gradient, start, order)
+    return _by_inverse(hessian, gradient, start, order)._replace(residual=gradient)
 
 
 def linear_system(start: Start, order: int = 2) -> Solver:
-    """X w = y: w_t = s + V_t (y - X s), where V_t is the inverse of X, or its pseudo-inverse, after t steps of order p."""
-    return _by_inverse(design_matrix, lambda w, prompt: design_matrix(prompt) @ w - prompt.y, start, order)
+    """X w = y: w_t = s + V_t (y - X s), where V_t is the inverse of X, or its pseudo-inverse, after t steps of order p.
+
+    The residual is X'(X w - y) / n, which is zero at the answer whatever the shape of X.
+    """
+    solver = _by_inverse(design_matrix, lambda w, prompt: design_matrix(prompt) @ w - prompt.y, start, order)
+    return solver._replace(residual=least_squares_gradient)
 
 
 def _by_inverse(
     matrix: Callable[[Prompt], Float[Array, "k d"]],
-    residual: Callable[[Float[Array, " d"], Prompt], Float[Array, " k"]],
+    error: Callable[[Float[Array, " d"], Prompt], Float[Array, " k"]],
     start: Start,
     order: int,
 ) -> Solver:
-    """w_t = s - V_t r(s), with s the start and V_t about the inverse of the matrix r'."""
+    """w_t = s - V_t r(s), with r the error, s the start and V_t about the inverse of the matrix r'."""
     checks.require(order >= 2, f"order is {order}; an inverse iteration has an order of at least 2.")
 
     def at(inverse: Float[Array, "d k"], prompt: Prompt) -> InverseState:
         first = start_at_zero(prompt)
-        return InverseState(first - inverse @ residual(first, prompt), inverse)
+        return InverseState(first - inverse @ error(first, prompt), inverse)
 
     def init(prompt: Prompt) -> InverseState:
         return at(start(matrix(prompt)), prompt)
@@ -69,4 +73,4 @@ def _by_inverse(
     def step(state: InverseState, prompt: Prompt, _: None) -> InverseState:
         return at(inverse_step(state.inverse, matrix(prompt), order), prompt)
 
-    return Solver(init, step, lambda state: state.w, residual=residual)
+    return Solver(init, step, lambda state: state.w)

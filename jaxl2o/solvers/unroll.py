@@ -6,21 +6,11 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, PyTree
 
 from jaxl2o import checks
+from jaxl2o.solvers.implicit import Implicit, at_root
 from jaxl2o.types import Prompt, Solver
-
-
-def dense_solve(linear: Callable[[Any], Any], target: Any) -> Any:
-    """Solve linear(v) = target by forming the matrix of `linear`; exact, for iterates of a few hundred entries.
-
-    NaN where the matrix is singular: there the answer has no derivative (least squares with fewer examples than features).
-    """
-    flat, unravel = ravel_pytree(target)
-    matrix = jax.jacfwd(lambda v: ravel_pytree(linear(unravel(v)))[0])(jnp.zeros_like(flat))
-    return unravel(jnp.linalg.solve(matrix, flat))
 
 
 class Unrolled(NamedTuple):
@@ -33,12 +23,6 @@ class Truncated(NamedTuple):
     """Differentiate through the last `steps` steps alone; what came before counts as a constant."""
 
     steps: int
-
-
-class Implicit(NamedTuple):
-    """Differentiate `residual(iterate) = 0` by the implicit function theorem; the steps are not differentiated."""
-
-    linear_solve: Callable[[Callable[[Any], Any], Any], Any] = dense_solve
 
 
 Keep = Literal["iterates", "last"] | Callable[[Any], Any]
@@ -69,7 +53,7 @@ def unroll(
     checks.require(n_steps <= depth, f"the solver has {depth} learned layers, but {n_steps} steps are asked; ask fewer.")
     if isinstance(gradient, Implicit):
         checks.require(keep == "last", f"Implicit gives the last iterate alone, but keep is {keep!r}; use keep='last'.")
-        return _implicit(solver, prompt, n_steps, gradient)
+        return at_root(solver, prompt, lambda: (unroll(solver, prompt, n_steps, keep="last"), None), gradient.linear_solve)[0]
 
     read = solver.iterate if isinstance(keep, str) else keep
 
@@ -95,22 +79,17 @@ def unroll(
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
-def _implicit(solver: Solver, prompt: Prompt, n_steps: int, gradient: Implicit) -> Any:
-    residual = solver.residual
-    if residual is None:
-        raise checks.InputError("this solver has no residual, so it cannot be differentiated implicitly; use Unrolled().")
-    return lax.custom_root(
-        lambda iterate: residual(iterate, prompt),
-        lax.stop_gradient(solver.iterate(solver.init(prompt))),
-        lambda _, __: unroll(solver, prompt, n_steps, keep="last"),
-        gradient.linear_solve,
-    )
-
-
-def solve(solver: Solver, prompt: Prompt, until: Callable[[Any, Prompt], Array], max_steps: int) -> tuple[Any, Int[Array, ""]]:
+def solve(
+    solver: Solver,
+    prompt: Prompt,
+    until: Callable[[Any, Prompt], Array],
+    max_steps: int,
+    gradient: Implicit | None = None,
+) -> tuple[Any, Int[Array, ""]]:
     """Run a classical solver until `until(iterate, prompt)` or `max_steps`; returns the iterate and the steps taken.
 
-    A while-loop: it stops early, and has no reverse-mode gradient. Under `vmap` it runs until all tasks are done.
+    A while-loop: it stops early, and under `vmap` it runs until all tasks are done. Without a `gradient` it is differentiated
+    through every step, in forward mode alone; with `Implicit` at the root, in both modes.
     """
     checks.require(solver.layers is None, "solve takes classical solvers; a learned one has its own depth: use unroll.")
 
@@ -122,5 +101,15 @@ def solve(solver: Solver, prompt: Prompt, until: Callable[[Any, Prompt], Array],
         state, taken = carry
         return solver.step(state, prompt, None), taken + 1
 
-    state, taken = lax.while_loop(unfinished, step, (solver.init(prompt), jnp.zeros((), dtype=int)))
-    return solver.iterate(state), taken
+    def run() -> tuple[Any, Array]:
+        state, taken = lax.while_loop(unfinished, step, (solver.init(prompt), jnp.zeros((), dtype=int)))
+        return solver.iterate(state), taken
+
+    def counted_in_floats() -> tuple[Any, Array]:
+        iterate, taken = run()
+        return iterate, taken.astype(float)  # custom_root wants a derivative of all that it returns
+
+    if gradient is None:
+        return run()
+    iterate, taken = at_root(solver, prompt, counted_in_floats, gradient.linear_solve)
+    return iterate, taken.astype(int)
