@@ -4,124 +4,151 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from jaxl2o.certified.certificate import Gap, duality_gap
 from jaxl2o.certified.method import Run
 from jaxl2o.certified.problem import Problem
-from jaxl2o.certified.working_set import nearest
+from jaxl2o.certified.working_set import excluded, feasible, nearest
 
+# between two looks at the gap of the part; between two looks at X itself, so that rounding does not gather in c
 EPOCHS_A_CHECK = 2
 EPOCHS_A_ROUND = 100
-UNROLL = 1
-FRACTION = 0.1
+# a part is solved to this share of the gap of the whole; its penalty is at least this share of the largest violation
+SHARE_OF_GAP = 0.1
+SHARE_OF_VIOLATION = 0.2
 
 
 class Part(NamedTuple):
-    gram: Array
-    w: Array
-    c: Array
-    above: Array
-    below: Array
-    inside: Array
+    """The problem in some of its coordinates, the others held, in second moments: all that coordinate descent needs.
+
+    gram: (k, k), X'X + diag e.  w: where it starts; c = X'(y - X w) - e w there, and inside = |y - X w|^2 + sum e w^2.
+    """
+
+    gram: Float[Array, "k k"]
+    w: Float[Array, " k"]
+    c: Float[Array, " k"]
+    inside: Float[Array, ""]
+    above: Float[Array, " k"]
+    below: Float[Array, " k"]
+
+    def gap(self, w: Float[Array, " k"], c: Float[Array, " k"]) -> Float[Array, ""]:
+        """The duality gap of the part at w, with its c: |r - X dw|^2 = |r|^2 - dw'(c_start + c) needs no X."""
+        inside = jnp.maximum(self.inside - (w - self.w) @ (self.c + c), 0.0)
+        s = feasible(w, c, inside, self.above, self.below)
+        cost = jnp.where(w > 0.0, self.above * w, jnp.where(w < 0.0, -self.below * w, 0.0))
+        return 0.5 * (1.0 - s) ** 2 * inside + jnp.maximum(cost - s * w * c, 0.0).sum()
 
 
-def scaling(w, c, inside, above, below):
-    within = jnp.where(c > 0.0, above, below) / jnp.maximum(jnp.abs(c), jnp.finfo(c.dtype).tiny)
-    free = 1.0 + w @ c / jnp.where(inside > 0.0, inside, 1.0)
-    return jnp.clip(free, 0.0, jnp.min(within, initial=jnp.inf))
+def descend(
+    part: Part, limit: Float[Array, ""], most: Int[Array, ""]
+) -> tuple[Float[Array, " k"], Int[Array, ""]]:
+    """w_j <- argmin P over w_j alone, c <- c - gram_j dw_j, cyclically, until the part's gap is at most `limit`.
 
+    (Friedman, Hastie, Tibshirani 2010, covariance updates.) Returns w and the epochs, at most `most`. The coordinate is
+    the same in all lanes of a vmap, so that their rows are slices and not gathers.
+    """
+    curvature = jnp.diagonal(part.gram)
+    inverse = jnp.where(curvature > 0.0, 1.0 / jnp.where(curvature > 0.0, curvature, 1.0), 0.0)
+    above = jnp.where(curvature > 0.0, part.above * inverse, jnp.inf)
+    below = jnp.where(curvature > 0.0, part.below * inverse, jnp.inf)
 
-def gap_of(w, c, inside, above, below):
-    s = scaling(w, c, inside, above, below)
-    cost = jnp.where(w > 0.0, above * w, jnp.where(w < 0.0, -below * w, 0.0))
-    return 0.5 * (1.0 - s) ** 2 * inside + jnp.maximum(cost - s * (w * c), 0.0).sum()
+    def at(values: Array, j: Array) -> Array:
+        return lax.dynamic_index_in_dim(values, j, keepdims=False)
 
-
-def at(v, j):
-    return lax.dynamic_index_in_dim(v, j, keepdims=False)
-
-
-def descend(part: Part, target, most):
-    h = jnp.diagonal(part.gram)
-    inverse = jnp.where(h > 0.0, 1.0 / jnp.where(h > 0.0, h, 1.0), 0.0)
-    up = jnp.where(h > 0.0, part.above * inverse, jnp.inf)
-    down = jnp.where(h > 0.0, part.below * inverse, jnp.inf)
-
-    def coordinate(j, state):
+    def coordinate(j: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         w, c = state
-        old = at(w, j)
-        u = old + at(c, j) * at(inverse, j)
-        new = jnp.maximum(u - at(up, j), 0.0) - jnp.maximum(-u - at(down, j), 0.0)
-        return lax.dynamic_update_index_in_dim(w, new, j, 0), c - at(part.gram, j) * (new - old)
+        u = at(w, j) + at(c, j) * at(inverse, j)
+        new = jnp.maximum(u - at(above, j), 0.0) - jnp.maximum(-u - at(below, j), 0.0)
+        return lax.dynamic_update_index_in_dim(w, new, j, 0), c - at(part.gram, j) * (new - at(w, j))
 
-    def epoch(_, state):
-        return lax.fori_loop(0, h.shape[0], coordinate, state, unroll=UNROLL)
+    def epoch(_: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        return lax.fori_loop(0, curvature.shape[0], coordinate, state)
 
-    def gap(w, c):
-        inside = part.inside - (w - part.w) @ (part.c + c)
-        return gap_of(w, c, inside, part.above, part.below)
+    def unfinished(carry: tuple[Array, Array, Array, Array]) -> Array:
+        return (carry[3] > limit) & (carry[2] < most)
 
-    def unfinished(carry):
-        _, _, taken, now = carry
-        return (now > target) & (taken < most)
-
-    def turn(carry):
+    def turn(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         w, c, taken, _ = carry
-        w, c = lax.fori_loop(0, EPOCHS_A_CHECK, epoch, (w, c))
-        return w, c, taken + EPOCHS_A_CHECK, gap(w, c)
+        size = jnp.minimum(EPOCHS_A_CHECK, most - taken) if EPOCHS_A_CHECK == 1 else EPOCHS_A_CHECK
+        w, c = lax.fori_loop(0, size, epoch, (w, c))
+        return w, c, taken + size, part.gap(w, c)
 
-    first = (part.w, part.c, jnp.zeros((), int), gap(part.w, part.c))
-    w, _, taken, _ = lax.while_loop(unfinished, turn, first)
+    w, _, taken, _ = lax.while_loop(unfinished, turn, (part.w, part.c, jnp.zeros_like(most), part.gap(part.w, part.c)))
     return w, taken
 
 
+class Round(NamedTuple):
+    """Between two parts: the iterate (d,), epochs and rounds so far, how much the penalty was raised, gap, gaps seen."""
+
+    w: Float[Array, " d"]
+    epochs: Int[Array, ""]
+    rounds: Int[Array, ""]
+    raised: Float[Array, ""]
+    gap: Gap
+    seen: Float[Array, " checks"]
+
+
 class Descent(NamedTuple):
+    """Coordinate descent on a working set of `size` features, chosen anew each round; on all of them if d <= size.
+
+    A round makes c = X'(y - X w) - e w and the gap from X, takes the nearest features that the gap does not exclude
+    (`working_set`), and descends with their second moments. At first the penalties are raised, to a fifth of what would
+    leave c without a violation, then less and less, as along a path: the set is never filled with features that the answer
+    does not have. They never rise again, so that the rounds end as plain block descent. `steps` counts epochs, times that
+    the coordinates of a part were gone through, by twos; `history` has the gap at the start and after every round.
+
+    size: of the working set. More non-zero features than that still converge, slowly; less than twice as many as there are
+    is best.  shared: X is one for many problems of a vmap (`in_axes` None): X'X is made once, and parts are taken from it.
+    """
+
     size: int = 64
+    shared: bool = False
 
     def __call__(
         self, problem: Problem, start: Float[Array, " d"], limit: Float[Array, ""], max_steps: int, history: int
     ) -> Run:
-        n, d = problem.x.shape
-        whole = d <= self.size
-        x_rows = problem.x.T
-        curvature = jnp.sum(problem.x**2, axis=0) + problem.ridge
-        full = x_rows @ problem.x + jnp.diag(problem.ridge) if whole else None
+        """From `start` until the gap is at most `limit`, or half of it is rounding, or `max_steps` epochs."""
+        x, ridge, size = problem.x, problem.ridge, self.size
+        whole = problem.x.shape[1] <= size
+        columns = x.T
+        gram = columns @ x if whole or self.shared else None
+        curvature = jnp.sum(x**2, axis=0) + ridge
 
-        def turn(carry):
-            w, taken, rounds, seen, gap = carry
-            c = problem.correlation(w)
-            r = problem.residual(w)
-            most = jnp.minimum(max_steps - taken, EPOCHS_A_ROUND)
-            floor = jnp.maximum(0.5 * limit, gap.rounding)
+        def note(seen: Array, check: Array | int, gap: Gap) -> Array:
+            return seen.at[check].set(gap.bound, mode="drop") if history else seen
+
+        def turn(now: Round) -> Round:
+            w, c, r = now.w, problem.correlation(now.w), problem.residual(now.w)
+            floor = jnp.maximum(0.5 * limit, now.gap.rounding)
+            most = jnp.minimum(max_steps - now.epochs, EPOCHS_A_ROUND)
+            raised = now.raised
             if whole:
-                part = Part(full, w, c, problem.above, problem.below, r @ r + problem.ridge @ w**2)
+                assert gram is not None
+                part = Part(gram + jnp.diag(ridge), w, c, r @ r + ridge @ w**2, problem.above, problem.below)
                 w, epochs = descend(part, floor, most)
             else:
-                inside = r @ r + problem.ridge @ w**2
-                s = scaling(w, c, inside, problem.above, problem.below)
-                near, all_in = nearest(problem, w, c, s, gap.bound, curvature, self.size)
-                x_near = x_rows[near]
-                ridge = problem.ridge[near]
-                w_near = w[near]
-                part = Part(
-                    x_near @ x_near.T + jnp.diag(ridge), w_near, c[near], problem.above[near], problem.below[near],
-                    r @ r + ridge @ w_near**2,
-                )
-                target = jnp.where(all_in, floor, jnp.maximum(FRACTION * gap.bound, floor))
-                w_near, epochs = descend(part, target, most)
-                w = w.at[near].set(w_near, unique_indices=True)
+                out = excluded(problem, w, c, now.gap, curvature)
+                near = nearest(problem, w, c, out, curvature, size)
+                violation = jnp.max(jnp.maximum(c / problem.above, -c / problem.below))
+                raised = jnp.clip(SHARE_OF_VIOLATION * violation, 1.0, now.raised)
+                x_near = None if self.shared else columns[near]
+                products = x_near @ x_near.T if gram is None else gram[near[:, None], near[None, :]]
+                inside = r @ r + ridge[near] @ w[near] ** 2
+                above, below = raised * problem.above[near], raised * problem.below[near]
+                part = Part(products + jnp.diag(ridge[near]), w[near], c[near], inside, above, below)
+                # nothing that is left out can matter: what solves the part solves the whole
+                last = (jnp.sum(~out | (w != 0.0)) <= size) & (raised == 1.0)
+                share = jnp.where(raised > 1.0, SHARE_OF_GAP**2, SHARE_OF_GAP)
+                found, epochs = descend(part, jnp.where(last, floor, jnp.maximum(share * now.gap.bound, floor)), most)
+                w = w.at[near].set(found, unique_indices=True)
             gap = duality_gap(problem, w)
-            seen = seen.at[rounds + 1].set(gap.bound, mode="drop") if history else seen
-            return w, taken + epochs, rounds + 1, seen, gap
+            return Round(w, now.epochs + epochs, now.rounds + 1, raised, gap, note(now.seen, now.rounds + 1, gap))
 
-        def unfinished(carry):
-            _, taken, _, _, gap = carry
-            return (gap.bound > jnp.maximum(limit, 2.0 * gap.rounding)) & (taken < max_steps)
+        def unfinished(now: Round) -> Array:
+            return (now.gap.bound > jnp.maximum(limit, 2.0 * now.gap.rounding)) & (now.epochs < max_steps)
 
-        gap = duality_gap(problem, start)
-        seen = jnp.full(history, jnp.nan, dtype=limit.dtype)
-        seen = seen.at[0].set(gap.bound, mode="drop") if history else seen
-        zero = jnp.zeros((), int)
-        w, taken, _, seen, _ = lax.while_loop(unfinished, turn, (start, zero, zero, seen, gap))
-        return Run(w, taken, seen)
+        gap, zero = duality_gap(problem, start), jnp.zeros((), dtype=int)
+        seen = note(jnp.full(history, jnp.nan, dtype=limit.dtype), 0, gap)
+        last = lax.while_loop(unfinished, turn, Round(start, zero, zero, jnp.full_like(limit, jnp.inf), gap, seen))
+        return Run(last.w, last.epochs, last.seen)
