@@ -11,10 +11,9 @@ from jaxl2o.certified.method import Run
 from jaxl2o.certified.problem import Problem
 from jaxl2o.certified.working_set import excluded, feasible, nearest
 
-# between two looks at the gap of the part; between two looks at X itself, so that rounding does not gather in c
-EPOCHS_A_CHECK = 2
+# between two looks at X itself, so that rounding does not gather in c
 EPOCHS_A_ROUND = 100
-# a part is solved to this share of the gap of the whole; its penalty is at least this share of the largest violation
+# a part is solved to this share of the gap it starts with; its penalty is at least this share of the largest violation
 SHARE_OF_GAP = 0.1
 SHARE_OF_VIOLATION = 0.2
 
@@ -43,9 +42,9 @@ class Part(NamedTuple):
 def descend(
     part: Part, limit: Float[Array, ""], most: Int[Array, ""]
 ) -> tuple[Float[Array, " k"], Int[Array, ""]]:
-    """w_j <- argmin P over w_j alone, c <- c - gram_j dw_j, cyclically, until the part's gap is at most `limit`.
+    """w_j <- argmin P over w_j alone, c <- c - gram_j dw_j, cyclically, until the part's gap is at most `limit`, at least once.
 
-    (Friedman, Hastie, Tibshirani 2010, covariance updates.) Returns w and the epochs, at most `most`. The coordinate is
+    (Friedman, Hastie, Tibshirani 2010, covariance updates.) Returns w and the epochs, 1 to `most`. The coordinate is
     the same in all lanes of a vmap, so that their rows are slices and not gathers.
     """
     curvature = jnp.diagonal(part.gram)
@@ -62,19 +61,16 @@ def descend(
         new = jnp.maximum(u - at(above, j), 0.0) - jnp.maximum(-u - at(below, j), 0.0)
         return lax.dynamic_update_index_in_dim(w, new, j, 0), c - at(part.gram, j) * (new - at(w, j))
 
-    def epoch(_: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        return lax.fori_loop(0, curvature.shape[0], coordinate, state)
-
     def unfinished(carry: tuple[Array, Array, Array, Array]) -> Array:
         return (carry[3] > limit) & (carry[2] < most)
 
     def turn(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         w, c, taken, _ = carry
-        size = jnp.minimum(EPOCHS_A_CHECK, most - taken) if EPOCHS_A_CHECK == 1 else EPOCHS_A_CHECK
-        w, c = lax.fori_loop(0, size, epoch, (w, c))
-        return w, c, taken + size, part.gap(w, c)
+        w, c = lax.fori_loop(0, curvature.shape[0], coordinate, (w, c))
+        return w, c, taken + 1, part.gap(w, c)
 
-    w, _, taken, _ = lax.while_loop(unfinished, turn, (part.w, part.c, jnp.zeros_like(most), part.gap(part.w, part.c)))
+    first = (part.w, part.c, jnp.zeros_like(most), jnp.full_like(limit, jnp.inf))
+    w, _, taken, _ = lax.while_loop(unfinished, turn, first)
     return w, taken
 
 
@@ -96,7 +92,7 @@ class Descent(NamedTuple):
     (`working_set`), and descends with their second moments. At first the penalties are raised, to a fifth of what would
     leave c without a violation, then less and less, as along a path: the set is never filled with features that the answer
     does not have. They never rise again, so that the rounds end as plain block descent. `steps` counts epochs, times that
-    the coordinates of a part were gone through, by twos; `history` has the gap at the start and after every round.
+    the coordinates of a part were gone through; `history` has the gap at the start and after every round.
 
     size: of the working set. More non-zero features than that still converge, slowly; less than twice as many as there are
     is best.  shared: X is one for many problems of a vmap (`in_axes` None): X'X is made once, and parts are taken from it.
@@ -139,8 +135,8 @@ class Descent(NamedTuple):
                 part = Part(products + jnp.diag(ridge[near]), w[near], c[near], inside, above, below)
                 # nothing that is left out can matter: what solves the part solves the whole
                 last = (jnp.sum(~out | (w != 0.0)) <= size) & (raised == 1.0)
-                share = jnp.where(raised > 1.0, SHARE_OF_GAP**2, SHARE_OF_GAP)
-                found, epochs = descend(part, jnp.where(last, floor, jnp.maximum(share * now.gap.bound, floor)), most)
+                enough = jnp.maximum(SHARE_OF_GAP * part.gap(part.w, part.c), floor)
+                found, epochs = descend(part, jnp.where(last, floor, enough), most)
                 w = w.at[near].set(found, unique_indices=True)
             gap = duality_gap(problem, w)
             return Round(w, now.epochs + epochs, now.rounds + 1, raised, gap, note(now.seen, now.rounds + 1, gap))

@@ -64,4 +64,5 @@ def nearest(
     there = w != 0.0
     crowded = jnp.sum(there) > 3 * size // 4
     score = jnp.where(there, jnp.where(crowded, step, jnp.inf), jnp.where(out, -jnp.inf, -distance))
-    return lax.top_k(score, size)[1]
+    # a rank needs no more digits, and XLA is quick at it in float32 alone
+    return lax.top_k(score.astype(jnp.float32), size)[1]
