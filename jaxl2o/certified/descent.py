@@ -14,7 +14,7 @@ from jaxl2o.certified.working_set import excluded, feasible, nearest
 # between two looks at X itself, so that rounding does not gather in c
 EPOCHS_A_ROUND = 100
 # a part is solved to this share of the gap it starts with; its penalty is at least this share of the largest violation
-SHARE_OF_GAP = 0.1
+SHARE_OF_GAP = 0.02
 SHARE_OF_VIOLATION = 0.2
 
 
@@ -39,9 +39,7 @@ class Part(NamedTuple):
         return 0.5 * (1.0 - s) ** 2 * inside + jnp.maximum(cost - s * w * c, 0.0).sum()
 
 
-def descend(
-    part: Part, limit: Float[Array, ""], most: Int[Array, ""]
-) -> tuple[Float[Array, " k"], Int[Array, ""]]:
+def descend(part: Part, limit: Float[Array, ""], most: Int[Array, ""]) -> tuple[Float[Array, " k"], Int[Array, ""]]:
     """w_j <- argmin P over w_j alone, c <- c - gram_j dw_j, cyclically, until the part's gap is at most `limit`, at least once.
 
     (Friedman, Hastie, Tibshirani 2010, covariance updates.) Returns w and the epochs, 1 to `most`. The coordinate is
