@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
 
 from jaxl2o.certified.certificate import duality_gap
-from jaxl2o.certified.descent import Descent
+from jaxl2o.certified.descent import Descent, Part, descend
 from jaxl2o.certified.lasso import certified
 from jaxl2o.certified.problem import Problem
 from jaxl2o.certified.working_set import excluded
@@ -50,7 +50,7 @@ def test_the_objective_is_scikit_learns(method, fraction, correlated):
     x, y = data(correlated=correlated)
     lasso = problem(x, y, fraction)
     answer = solve(lasso, method, 1e-11)
-    reference = Lasso(alpha=lasso.above[0] / N, fit_intercept=False, tol=1e-13, max_iter=1_000_000).fit(x, y).coef_
+    reference = Lasso(alpha=float(lasso.above[0]) / N, fit_intercept=False, tol=1e-13, max_iter=1_000_000).fit(x, y).coef_
     assert answer.converged
     assert abs(lasso.objective(answer.solution) - lasso.objective(jnp.asarray(reference))) <= 1e-10 * lasso.at_zero
     assert fraction > 0.001 or np.sum(answer.solution != 0.0) > SMALL.size
@@ -115,8 +115,12 @@ def test_screening_is_safe(seed, exponent):
 def test_epochs_never_raise_the_objective():
     """P falls with every epoch through all coordinates."""
     lasso = problem(*data(), 0.01)
-    run = jax.jit(lambda most: LARGE(lasso, jnp.zeros(D), jnp.zeros(()), most, 0).solution)
-    values = np.array([lasso.objective(run(jnp.asarray(most))) for most in range(20)])
+    zero = jnp.zeros(D)
+    part = Part(lasso.x.T @ lasso.x, zero, lasso.correlation(zero), 2.0 * lasso.at_zero, lasso.above, lasso.below)
+    run = jax.jit(lambda most: descend(part, jnp.zeros(()), most))
+    answers = [run(jnp.asarray(most)) for most in range(1, 20)]
+    assert [int(epochs) for _, epochs in answers] == list(range(1, 20))
+    values = np.array([lasso.at_zero, *(lasso.objective(w) for w, _ in answers)])
     assert np.all(np.diff(values) <= 1e-14 * values[0])
     assert values[-1] < 0.1 * values[0]
 

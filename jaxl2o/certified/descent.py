@@ -126,8 +126,7 @@ class Descent(NamedTuple):
                 near = nearest(problem, w, c, out, curvature, size)
                 violation = jnp.max(jnp.maximum(c / problem.above, -c / problem.below))
                 raised = jnp.clip(SHARE_OF_VIOLATION * violation, 1.0, now.raised)
-                x_near = None if self.shared else columns[near]
-                products = x_near @ x_near.T if gram is None else gram[near[:, None], near[None, :]]
+                products = columns[near] @ columns[near].T if gram is None else gram[near[:, None], near[None, :]]
                 inside = r @ r + ridge[near] @ w[near] ** 2
                 above, below = raised * problem.above[near], raised * problem.below[near]
                 part = Part(products + jnp.diag(ridge[near]), w[near], c[near], inside, above, below)
