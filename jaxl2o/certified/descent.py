@@ -92,8 +92,9 @@ class Descent(NamedTuple):
     does not have. They never rise again, so that the rounds end as plain block descent. `steps` counts epochs, times that
     the coordinates of a part were gone through; `history` has the gap at the start and after every round.
 
-    size: of the working set. More non-zero features than that still converge, slowly; less than twice as many as there are
-    is best.  shared: X is one for many problems of a vmap (`in_axes` None): X'X is made once, and parts are taken from it.
+    size: of the working set. More non-zero features than that still converge, but slowly: far more may take longer than
+    `max_steps`.  shared: X is one for many problems of a vmap (`in_axes` None): X'X is made once, and parts are taken
+    from it.
     """
 
     size: int = 64
