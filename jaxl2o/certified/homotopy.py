@@ -126,8 +126,8 @@ def _until_zero(slack: Float[Array, " d"], rate: Float[Array, " d"], possible: A
 def _sweep(tableau: Float[Array, "d d+2"], k: Array) -> Float[Array, "d d+2"]:
     """Row and column k exchanged: into the active set if the pivot is above zero, out of it if below.
 
-    At A the tableau of [G, B] is [-G_AA^-1, G_AA^-1 G_AO, G_AA^-1 B_A], elsewhere [.., G_OO - G_OA G_AA^-1 G_AO, B_O - G_OA G_AA^-1 B_A]:
-    symmetric in its first d columns.
+    Swept at A, [G, B] has -G_AA^-1, G_AA^-1 G_AO and G_AA^-1 B_A in the rows of A, G_OO - G_OA G_AA^-1 G_AO and
+    B_O - G_OA G_AA^-1 B_A in the others; its first d columns stay symmetric.
     """
     row, column = tableau[k], tableau[:, k]
     pivot = row[k]

@@ -19,7 +19,8 @@ from jaxl2o.certified.standard import check_magnitudes, standardised
 from jaxl2o.types import ScalarLike
 
 # scikit-learn's: 100 penalties in equal ratios, from the smallest one whose answer is zero down to a thousandth of it
-GRID = Fraction(np.geomspace(1.0, 1e-3, 100))
+_SHARES: Any = np.geomspace(1.0, 1e-3, 100)
+GRID = Fraction(_SHARES)
 
 # so many prompts walk together: their tableaus stay in the cache, and few wait for the one with the most breakpoints
 TOGETHER = 256
