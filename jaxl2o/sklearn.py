@@ -172,7 +172,7 @@ class LassoCV(_Linear):
         n, d = X.shape
         folds: Any = check_cv(self.cv)
         train, test = zip(*folds.split(X, y), strict=True)
-        shares: Any = np.geomspace(1.0, self.eps, self.alphas) if np.ndim(self.alphas) == 0 else None
+        shares = np.geomspace(1.0, self.eps, self.alphas) if np.ndim(self.alphas) == 0 else None
         rows, labels, counts, weights = _padded(X, y, counts)
         found = lasso_cv(
             rows,

@@ -32,7 +32,6 @@ def duality_gap(problem: Problem, w: Float[Array, " d"]) -> Gap:
     """
     n, d = problem.x.shape
     unit = 0.5 * float(jnp.finfo(problem.x.dtype).eps)
-    tiny = jnp.finfo(problem.x.dtype).tiny
 
     def g(terms: int) -> float:
         return terms * unit / (1.0 - terms * unit)
@@ -42,16 +41,32 @@ def duality_gap(problem: Problem, w: Float[Array, " d"]) -> Gap:
     columns, length = jnp.sqrt(jnp.sum(problem.x**2, axis=0)), jnp.sqrt(r @ r)
     q = g(d + 2) * (jnp.sqrt(problem.y @ problem.y) + columns @ jnp.abs(w))
     p = g(n + 2) * (columns * length + problem.ridge * jnp.abs(w))
-    within = jnp.where(c > 0.0, problem.above, problem.below) / jnp.maximum(jnp.abs(c) + p, tiny)
     ridge = problem.ridge @ w**2
     inside = length**2 + ridge
     cost, gain = jnp.abs(problem.slope(w) * w), w * c
-    # the s that makes the gap least, if theta may be as long as that
-    free = 1.0 + gain.sum() / jnp.where(inside > 0.0, inside, 1.0)
-    s = jnp.clip(free, 0.0, jnp.min(within, initial=jnp.inf) * (1.0 - 8.0 * unit))
-    short = jnp.abs(1.0 - s)
-    value = 0.5 * short**2 * inside + jnp.maximum(cost - s * gain, 0.0).sum()
-    slack = q * (short * length + 0.5 * q) + s * (p @ jnp.abs(w)) + g(d + 8) * (cost + s * jnp.abs(gain)).sum()
+    ideal, _ = least_gap(w, c, inside, problem.above, problem.below)
+    value, s = least_gap(w, c, inside, problem.above, problem.below, p)
+    slack = q * (jnp.abs(1.0 - s) * length + 0.5 * q) + s * (p @ jnp.abs(w)) + g(d + 8) * (cost + s * jnp.abs(gain)).sum()
     bound = (value + slack) * (1.0 + 4.0 * g(n + d + 16))
     known = jnp.isfinite(bound)
-    return Gap(jnp.where(known, bound, jnp.inf), jnp.where(known, bound - value, jnp.inf))
+    return Gap(jnp.where(known, bound, jnp.inf), jnp.where(known, bound - ideal, jnp.inf))
+
+
+def least_gap(
+    w: Float[Array, " d"],
+    c: Float[Array, " d"],
+    inside: Float[Array, ""],
+    above: Float[Array, " d"],
+    below: Float[Array, " d"],
+    room: Float[Array, " d"] | float = 0.0,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The gap of w and theta = s (y - X w), least over the s for which theta is feasible, and that s.
+
+    c = X'(y - X w) - e w, inside = |y - X w|^2 + sum_j e_j w_j^2.  room: how far each |s c_j| stays from its bound.
+    """
+    within = jnp.where(c > 0.0, above, below) / jnp.maximum(jnp.abs(c) + room, jnp.finfo(c.dtype).tiny)
+    # the s that makes the gap least, if theta may be as long as that
+    free = 1.0 + w @ c / jnp.where(inside > 0.0, inside, 1.0)
+    s = jnp.clip(free, 0.0, jnp.min(within, initial=jnp.inf) * (1.0 - 4.0 * jnp.finfo(c.dtype).eps))
+    cost = jnp.where(w > 0.0, above * w, jnp.where(w < 0.0, -below * w, 0.0))
+    return 0.5 * (1.0 - s) ** 2 * inside + jnp.maximum(cost - s * w * c, 0.0).sum(), s

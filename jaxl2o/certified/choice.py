@@ -1,21 +1,20 @@
 """Choosing the penalty by K-fold cross-validation: all folds at once, each along the penalties."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxl2o import checks
 from jaxl2o.certified.descent import Descent
 from jaxl2o.certified.intercept import centred
-from jaxl2o.certified.lasso import Certified, certified
+from jaxl2o.certified.lasso import Certified
 from jaxl2o.certified.method import Method
-from jaxl2o.certified.problem import Fraction, Problem, largest, problem
+from jaxl2o.certified.paths import GRID, Path, certified_path
+from jaxl2o.certified.problem import Fraction, largest, problem
 from jaxl2o.types import ScalarLike
 
 
@@ -43,13 +42,14 @@ class CrossValidation(NamedTuple):
     minimum: Int[Array, ""]
     one_standard_error: Int[Array, ""]
     chosen: Int[Array, ""]
-    path: Certified
+    path: Path
     intercepts: Float[Array, " k"]
 
     @property
     def answer(self) -> Certified:
         """The fit to all data at the chosen penalty."""
-        return jax.tree.map(lambda leaf: leaf[self.chosen], self.path)
+        path, at = self.path, self.chosen
+        return Certified(path.solutions[at], path.gaps[at], path.converged[at], path.steps[at], path.gaps[:0])
 
     @property
     def intercept(self) -> Any:
@@ -60,7 +60,7 @@ class CrossValidation(NamedTuple):
 def lasso_cv(
     x: Any,
     y: Any,
-    penalties: Any = None,
+    penalties: Any = GRID,
     folds: Any = 5,
     *,
     rule: str = "minimum",
@@ -75,7 +75,7 @@ def lasso_cv(
     """The penalty of `lasso`, in scaling "mean", by K-fold cross-validation, and the answer at it on all data.
 
     x: (n, d); y: (n,).  penalties: (k,), > 0, or `Fraction` of shares (k,) of the smallest penalty whose answer on all data
-    is zero; None is 100 shares from 1 to 1e-3 in geometric steps.  folds: a number of folds, which are then contiguous and
+    is zero; 100 shares from 1 to 1e-3 in geometric steps by default.  folds: a number of folds, which are then contiguous and
     of n // K or one more examples; or for every example the number 0..K-1 of the fold that tests it (permute them, to
     shuffle); or a `Split`.  rule: "minimum", or "one_standard_error" for the largest penalty of a mean error no more than
     the least one plus its standard error (Breiman et al. 1984), std(errors, ddof=1) / sqrt(K).  intercept: fit one, each
@@ -95,7 +95,6 @@ def lasso_cv(
     n, d = np.shape(x)
     sample_weight = np.ones(n) if sample_weight is None else sample_weight
     weights = np.ones(d) if weights is None else weights
-    penalties = Fraction(np.geomspace(1.0, 1e-3, 100)) if penalties is None else penalties  # pyright: ignore
     checks.shape("sample_weight", sample_weight, (n,))
     checks.nonnegative("sample_weight", sample_weight)
     grid = penalties.of_largest if isinstance(penalties, Fraction) else penalties
@@ -158,16 +157,13 @@ def _solve(
         penalties = penalties.of_largest * (largest(whole.x, whole.y, weights, nonnegative) / whole.total)
     penalties = jnp.sort(jnp.asarray(penalties, dtype=x.dtype), descending=True)
 
-    def fold(train: Float[Array, " n"], test: Float[Array, " n"]) -> tuple[Certified, Array, Array]:
+    def fold(train: Float[Array, " n"], test: Float[Array, " n"]) -> tuple[Path, Array, Array]:
         given, counts = centred(x, y, train * sample_weight, intercept), test * sample_weight
-
-        def made(penalty: Array) -> Problem:
-            return problem(given.x, given.y, penalty, weights=weights, nonnegative=nonnegative, n_used=given.total)
-
-        path = _path(made, penalties, method, tolerance, max_steps)
-        intercepts = given.intercept(path.solution)
-        error = x @ path.solution.T + intercepts[None] - y[:, None]
-        return path._replace(gap=path.gap / given.total), intercepts, counts @ error**2 / counts.sum()
+        made = problem(given.x, given.y, 1.0, weights=weights, nonnegative=nonnegative, n_used=given.total)
+        path = certified_path(made, penalties, method, tolerance, max_steps)
+        intercepts = given.intercept(path.solutions)
+        error = x @ path.solutions.T + intercepts[None] - y[:, None]
+        return path._replace(gaps=path.gaps / given.total), intercepts, counts @ error**2 / counts.sum()
 
     # all data are one more fold, so that one program solves everything
     every = jnp.ones((1, y.shape[0]), dtype=x.dtype)
@@ -181,18 +177,6 @@ def _solve(
     return CrossValidation(
         penalties, errors, mean, standard_error, converged, minimum, one_standard_error, chosen, path, intercepts[-1]
     )
-
-
-def _path(
-    made: Callable[[Array], Problem], penalties: Float[Array, " k"], method: Method, tolerance: Any, max_steps: int
-) -> Certified:
-    """The answers at all penalties, stacked, each started from the one before it."""
-
-    def follow(start: Array, penalty: Array) -> tuple[Array, Certified]:
-        answer = certified(made(penalty), method, start, tolerance, max_steps)
-        return answer.solution, answer
-
-    return lax.scan(follow, jnp.zeros_like(made(penalties[0]).above), penalties)[1]
 
 
 _compiled = jax.jit(_solve, static_argnums=(0, 1, 2, 3))

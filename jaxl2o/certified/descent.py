@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxl2o.certified.certificate import Gap, duality_gap
+from jaxl2o.certified.certificate import Gap, duality_gap, least_gap
 from jaxl2o.certified.method import Run
 from jaxl2o.certified.problem import Problem
-from jaxl2o.certified.working_set import excluded, feasible, nearest
+from jaxl2o.certified.working_set import excluded, nearest
 
 # between two looks at X itself, so that rounding does not gather in c
 EPOCHS_A_ROUND = 100
@@ -37,9 +37,7 @@ class Part(NamedTuple):
     def gap(self, w: Float[Array, " k"], c: Float[Array, " k"]) -> Float[Array, ""]:
         """The duality gap of the part at w, with its c: |r - X dw|^2 = |r|^2 - dw'(c_start + c) needs no X."""
         inside = jnp.maximum(self.inside - (w - self.w) @ (self.c + c), 0.0)
-        s = feasible(w, c, inside, self.above, self.below)
-        cost = jnp.where(w > 0.0, self.above * w, jnp.where(w < 0.0, -self.below * w, 0.0))
-        return 0.5 * (1.0 - s) ** 2 * inside + jnp.maximum(cost - s * w * c, 0.0).sum()
+        return least_gap(w, c, inside, self.above, self.below)[0]
 
 
 def descend(part: Part, limit: Float[Array, ""], most: Int[Array, ""]) -> tuple[Float[Array, " k"], Int[Array, ""]]:

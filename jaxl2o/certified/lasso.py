@@ -15,6 +15,7 @@ from jaxl2o.certified.derivative import with_derivative
 from jaxl2o.certified.descent import Descent
 from jaxl2o.certified.method import Method
 from jaxl2o.certified.problem import Fraction, Problem, Scaling, check_problem, problem
+from jaxl2o.certified.standard import standardised
 from jaxl2o.types import Prompt, ScalarLike
 
 # where an answer may come from before it is finished: an iterate, or what makes one of a prompt, such as a learned solver
@@ -45,7 +46,7 @@ def certified(
     than zero, is replaced by zero. All is done on columns and labels that are scaled by powers of two to at most 1, so
     that no scale of the data under- or overflows.
     """
-    scaled, unit, label = _standardised(given)
+    scaled, unit, label = standardised(given)
     frozen = lax.stop_gradient(scaled)
     zero = jnp.zeros_like(scaled.above)
     first = zero
@@ -58,19 +59,6 @@ def certified(
     gap = duality_gap(frozen, run.solution).bound
     solution = with_derivative(scaled, lax.stop_gradient(run.solution)) * label / unit
     return Certified(solution, gap * label**2, gap <= limit, run.steps, run.history * label**2)
-
-
-def _standardised(given: Problem) -> tuple[Problem, Float[Array, " d"], Float[Array, ""]]:
-    """The problem in w * unit / label, where X / unit and y / label are at most 1; as powers of two they round nothing."""
-
-    def power(largest: Array) -> Array:
-        return jnp.where(largest > 0.0, jnp.ldexp(jnp.ones_like(largest), jnp.frexp(largest)[1]), 1.0)
-
-    unit = power(lax.stop_gradient(jnp.max(jnp.abs(given.x), axis=0, initial=0.0)))
-    label = power(lax.stop_gradient(jnp.max(jnp.abs(given.y), initial=0.0)))
-    penalty = unit * label
-    x, y = given.x / unit[None], given.y / label
-    return Problem(x, y, given.above / penalty, given.below / penalty, given.ridge / unit**2), unit, label
 
 
 def lasso(

@@ -18,9 +18,9 @@ SMALLEST = 1e-100
 
 
 class Fraction(NamedTuple):
-    """A penalty as a share of the smallest one at which the answer is zero, whatever the scaling."""
+    """A penalty as a share of the smallest one at which the answer is zero, whatever the scaling; or many, (k,), of a path."""
 
-    of_largest: ScalarLike
+    of_largest: Any
 
 
 class Problem(NamedTuple):
@@ -65,6 +65,10 @@ class Problem(NamedTuple):
         """X'(y - X w) - e w, minus the gradient of the smooth part: at the best w within [-b, a], and `slope` off zero."""
         return self.x.T @ self.residual(w) - self.ridge * w
 
+    def at(self, level: ScalarLike) -> "Problem":
+        """The problem with its penalties times a level; the ridge stays."""
+        return self._replace(above=_times(self.above, level), below=_times(self.below, level))
+
     def proximal(self, u: Float[Array, " d"], size: Float[Array, "*d"]) -> Float[Array, " d"]:
         """argmin_w 1/2 |w - u|^2 + size * penalty(w): the soft threshold, on each side with its own."""
         return jnp.maximum(u - size * self.above, 0.0) - jnp.maximum(-u - size * self.below, 0.0)
@@ -100,9 +104,16 @@ def problem(
     weights = jnp.ones(d, dtype=x.dtype) if weights is None else jnp.asarray(weights, dtype=x.dtype)
     count = jnp.asarray(max(n, 1) if n_used is None else n_used, dtype=x.dtype) if scaling == "mean" else 1.0
     relative = isinstance(penalty, Fraction)
-    above = weights * (penalty.of_largest * largest(x, y, weights, nonnegative) if relative else count * penalty)
+    level = penalty.of_largest * largest(x, y, weights, nonnegative) if relative else count * penalty
+    above = _times(weights, level)
     below = jnp.full_like(above, jnp.inf) if nonnegative else above
     return Problem(x, y, above, below, jnp.full(d, count * ridge, dtype=x.dtype))
+
+
+def _times(bounds: Float[Array, " d"], level: ScalarLike) -> Float[Array, " d"]:
+    """bounds * level, whose derivative is zero, not NaN, where a bound is infinite."""
+    finite = jnp.isfinite(bounds)
+    return jnp.where(finite, jnp.where(finite, bounds, 0.0) * level, jnp.inf)
 
 
 def check_problem(x: Any, y: Any, penalty: Any, ridge: Any, weights: Any, scaling: str) -> None:
@@ -110,15 +121,8 @@ def check_problem(x: Any, y: Any, penalty: Any, ridge: Any, weights: Any, scalin
     checks.require(scaling in ("mean", "half_sum"), f"scaling is {scaling!r}; it must be 'mean' or 'half_sum'.")
     checks.shape("x", x, (None, None))
     checks.shape("y", y, (np.shape(x)[0],))
-    for name, values in (("x", x), ("y", y)):
-        checks.finite(name, values)
-        if checks.concrete(values):
-            tops = np.max(np.abs(np.asarray(values, dtype=np.float64)), axis=0, initial=0.0)
-            beyond = (tops > 0.0) & ((tops < SMALLEST) | (tops > 1.0 / SMALLEST))
-            sizes = ", ".join(f"{top:.3g}" for top in np.atleast_1d(tops[beyond])[:3])
-            checks.require(
-                not np.any(beyond), f"{name} has a largest number of {sizes}; scale it to be between 1e-100 and 1e100, or zero."
-            )
+    checks.require(np.shape(x)[1] > 0, "x has no columns; give at least one.")
+    check_magnitudes(x, y)
     checks.positive("penalty", penalty.of_largest if isinstance(penalty, Fraction) else penalty)
     checks.nonnegative("ridge", ridge)
     if weights is not None:
@@ -131,6 +135,19 @@ def check_problem(x: Any, y: Any, penalty: Any, ridge: Any, weights: Any, scalin
 def prompt_problem(prompt: Prompt, penalty: ScalarLike | Fraction, **options: Any) -> Problem:
     """The `problem` of a prompt's used examples, in scaling "mean"."""
     return problem(design_matrix(prompt), prompt.y, penalty, n_used=prompt.n_used, **options)
+
+
+def check_magnitudes(x: Any, y: Any) -> None:
+    """Refuse, where they are concrete, numbers that are not finite, and columns of x (..., n, d) or y (..., n) off scale."""
+    for name, values, axis in (("x", x, -2), ("y", y, -1)):
+        checks.finite(name, values)
+        if checks.concrete(values):
+            tops = np.max(np.abs(np.asarray(values, dtype=np.float64)), axis=axis, initial=0.0)
+            beyond = np.atleast_1d(tops)[np.atleast_1d((tops > 0.0) & ((tops < SMALLEST) | (tops > 1.0 / SMALLEST)))]
+            sizes = ", ".join(f"{top:.3g}" for top in beyond[:3])
+            checks.require(
+                len(beyond) == 0, f"{name} has a largest number of {sizes}; scale it to be between 1e-100 and 1e100, or zero."
+            )
 
 
 def largest(x: Float[Array, "n d"], y: Float[Array, " n"], weights: Float[Array, " d"], nonnegative: bool) -> Float[Array, ""]:

@@ -4,24 +4,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxl2o.certified.certificate import Gap
+from jaxl2o.certified.certificate import Gap, least_gap
 from jaxl2o.certified.problem import Problem
-
-
-def feasible(
-    w: Float[Array, " d"],
-    c: Float[Array, " d"],
-    inside: Float[Array, ""],
-    above: Float[Array, " d"],
-    below: Float[Array, " d"],
-) -> Float[Array, ""]:
-    """The s for which theta = s (y - X w) is feasible, -b <= s c <= a, and its gap the least.
-
-    c = X'(y - X w) - e w; inside = |y - X w|^2 + sum_j e_j w_j^2.
-    """
-    within = jnp.where(c > 0.0, above, below) / jnp.maximum(jnp.abs(c), jnp.finfo(c.dtype).tiny)
-    free = 1.0 + w @ c / jnp.where(inside > 0.0, inside, 1.0)
-    return jnp.clip(free, 0.0, jnp.min(within, initial=jnp.inf))
 
 
 def excluded(
@@ -37,7 +21,7 @@ def excluded(
     A column of zeros is never needed.
     """
     r = problem.residual(w)
-    s = feasible(w, c, r @ r + problem.ridge @ w**2, problem.above, problem.below)
+    _, s = least_gap(w, c, r @ r + problem.ridge @ w**2, problem.above, problem.below)
     room = jnp.minimum(problem.above - s * c, problem.below + s * c)
     return (room > jnp.sqrt(2.0 * curvature * gap.bound)) | (curvature == 0.0)
 
