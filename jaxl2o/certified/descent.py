@@ -1,7 +1,7 @@
 """Cyclic coordinate descent: the certified Lasso one coordinate after another, each minimised exactly."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
@@ -106,37 +106,33 @@ class Descent(NamedTuple):
         """From `start` until the gap is at most `limit`, or half of it is rounding, or `max_steps` epochs."""
         x, ridge = problem.x, problem.ridge
         d = x.shape[1]
-        columns = x.T
-        gram = columns @ x if self.shared or d <= self.size else None
+        columns, whole = x.T, d <= self.size
+        gram = columns @ x if self.shared or whole else None
         curvature = jnp.sum(x**2, axis=0) + ridge
 
         def note(seen: Array, check: Array | int, gap: Gap) -> Array:
             return seen.at[check].set(gap.bound, mode="drop") if history else seen
 
-        def part_of(near: Array | None, w: Array, c: Array, raised: Array) -> Part:
-            """The problem in the features `near`, or in all."""
+        def part_of(near: Any, w: Array, c: Array, raised: Array | float) -> Part:
+            """The problem in the features `near`, an index."""
             r = problem.residual(w)
-            take = (lambda values: values) if near is None else lambda values: values[near]
-            if gram is not None:
-                products = gram if near is None else gram[near[:, None], near[None, :]]
-            else:
-                products = take(columns) @ take(columns).T
-            inside = r @ r + take(ridge) @ take(w) ** 2
-            above, below = raised * take(problem.above), raised * take(problem.below)
-            return Part(products + jnp.diag(take(ridge)), take(w), take(c), inside, above, below)
+            products = columns[near] @ columns[near].T if gram is None else gram[near][:, near]
+            inside = r @ r + ridge[near] @ w[near] ** 2
+            above, below = raised * problem.above[near], raised * problem.below[near]
+            return Part(products + jnp.diag(ridge[near]), w[near], c[near], inside, above, below)
 
         def turn(now: Round, size: int) -> Round:
-            w, c = now.w, problem.correlation(now.w)
+            w, c, raised = now.w, problem.correlation(now.w), now.raised
             floor = jnp.maximum(0.5 * limit, now.gap.rounding)
             most = jnp.minimum(max_steps - now.epochs, EPOCHS_A_ROUND)
-            if size == d:
-                raised = jnp.ones_like(now.raised)
-                w, epochs = descend(part_of(None, w, c, raised), floor, most)
+            if whole:
+                w, epochs = descend(part_of(slice(None), w, c, 1.0), floor, most)
             else:
+                # also where it takes all features: an index that stood still would have XLA make X'X before it is needed
                 out = excluded(problem, w, c, now.gap, curvature)
                 near = nearest(problem, w, c, out, curvature, size)
                 violation = jnp.max(jnp.maximum(c / problem.above, -c / problem.below))
-                raised = jnp.clip(SHARE_OF_VIOLATION * violation, 1.0, now.raised)
+                raised = jnp.clip(SHARE_OF_VIOLATION * violation, 1.0, raised)
                 part = part_of(near, w, c, raised)
                 # nothing that is left out can matter: what solves the part solves the whole
                 last = (jnp.sum(~out | (w != 0.0)) <= size) & (raised == 1.0)
