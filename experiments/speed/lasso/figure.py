@@ -28,8 +28,8 @@ def case(name: str):
         for place, i in enumerate(order):
             colour = COLOUR[families[i]]
             axes.plot(median[:, i], [place, place], color=colour, linewidth=1.0, alpha=0.5)
-            for k, share in enumerate(PENALTIES):
-                axes.plot(seconds[k, [np.argmin(seconds[k, :, i]), np.argmax(seconds[k, :, i])], i], [place] * 2, color=colour)
+            for k in range(len(PENALTIES)):
+                axes.plot([seconds[k, :, i].min(), seconds[k, :, i].max()], [place, place], color=colour)
                 fill = colour if k == 0 else "white"
                 axes.plot(median[k, i], place, "o", color=colour, markerfacecolor=fill, markersize=5)
         axes.set_yticks(np.arange(len(order)), [str(results[f"{name}/names"][i]) for i in order])

@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxl2o.certified.paths import prefix_lassos
 from sklearn.linear_model import Lasso
 
 from experiments.speed.lasso.problems import GAP, Data, relative_gaps
-from jaxl2o.certified.paths import prefix_lassos
 
 D, N, SPARSITY = 20, 40, 3
 PENALTIES = (1.0, 0.1, 0.01, 0.001, 1e-4)  # of 1/(2n) |X w - y|^2 + penalty |w|_1 (Garg et al. 2022)

@@ -101,7 +101,7 @@ def skglm(data: Data, penalties: np.ndarray, together: int) -> Solve:
 
 
 def jaxopt(data: Data, penalties: np.ndarray, together: int) -> Solve:
-    """Its accelerated `ProximalGradient` with the step 1 / |X'X|, in chunks as ours; its tol is of the prox-gradient's length."""
+    """Its accelerated `ProximalGradient` with the step 1 / |X'X|, in chunks as ours; tol bounds the prox-gradient."""
     import jax
     import jax.numpy as jnp
 
