@@ -120,8 +120,9 @@ def jaxopt(data: Data, penalties: np.ndarray, together: int) -> Solve:
             design = own[0] if own else x
             small = design @ design.T if design.shape[0] < design.shape[1] else design.T @ design
             step = 1.0 / jnp.linalg.eigvalsh(small)[-1]
+            # without an implicit derivative its loop would take all steps that it may
             method = ProximalGradient(
-                loss, prox_lasso, stepsize=lambda _: step, tol=tolerance * penalty, maxiter=MOST, implicit_diff=False, jit=True
+                loss, prox_lasso, stepsize=lambda _: step, tol=tolerance * penalty, maxiter=MOST, implicit_diff=True
             )
             return method.run(jnp.zeros(design.shape[1]), penalty, design, label).params
 
@@ -151,7 +152,8 @@ def implicit_lasso(x: np.ndarray, y: np.ndarray):
         from jaxopt import ProximalGradient, objective
         from jaxopt.prox import prox_lasso
 
-    method = ProximalGradient(objective.least_squares, prox_lasso, tol=1e-10, maxiter=MOST, implicit_diff=True)
+    size = len(y) / float(np.linalg.eigvalsh(x.T @ x)[-1])
+    method = ProximalGradient(objective.least_squares, prox_lasso, stepsize=size, tol=1e-10, maxiter=MOST, implicit_diff=True)
     return lambda penalty: method.run(jnp.zeros(x.shape[1]), penalty, (x, y)).params
 
 
