@@ -34,9 +34,7 @@ from experiments.speed.processes import in_turns, state
 
 COST = {"smoke": "10 s", "quick": "12 min"}
 PRESETS = {
-    "smoke": Config(
-        parts=("times", "path", "derivatives"), cases=("many-small",), peers=(), count=8, subset=4, rounds=2, seconds=0.01
-    ),
+    "smoke": Config(parts=("path", "derivatives"), peers=()),
     "quick": Config(),
 }
 
@@ -74,14 +72,14 @@ def run(config: Config, run: Run) -> Results:
 def times(name: str, config: Config, run: Run) -> Results:
     """One case: seconds a problem (penalties, rounds, contenders), and what every contender says of itself."""
     field = field_of(name, config.peers)
-    counts = [min(CASES[name].count, config.count if name in one.all else config.subset) for one in field]
+    counts = [min(CASES[name].problems, config.count if name in one.all else config.subset) for one in field]
     seconds, said = [], []
     for share in PENALTIES:
-        jobs = [one.job(CASES[name]._replace(count=count), share) for one, count in zip(field, counts, strict=True)]
+        jobs = [one.job(CASES[name]._replace(problems=count), share) for one, count in zip(field, counts, strict=True)]
         clock = in_turns(f"{name} at {share:g}", jobs, config.rounds, config.seconds, run)
         seconds.append(clock.seconds / np.array(counts))
-        said.append([[itself[key] for key in ("tolerance", "gap", "compiling")] for itself in clock.itself])
-    tolerance, gap, compiling = np.moveaxis(np.array(said), -1, 0)
+        said.append([[itself[key] for key in ("tolerance", "gap", "first")] for itself in clock.itself])
+    tolerance, gap, first = np.moveaxis(np.array(said), -1, 0)
     return {
         f"{name}/names": np.array([one.name for one in field]),
         f"{name}/families": np.array([one.family for one in field]),
@@ -89,7 +87,7 @@ def times(name: str, config: Config, run: Run) -> Results:
         f"{name}/seconds": np.array(seconds),
         f"{name}/tolerance": tolerance,
         f"{name}/gap": gap,
-        f"{name}/compiling": compiling,
+        f"{name}/first": first,
     }
 
 

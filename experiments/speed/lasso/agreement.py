@@ -90,7 +90,8 @@ def compare(x: np.ndarray, y: np.ndarray, penalty: float, w: np.ndarray, gap: fl
     ours, theirs = objective(w), [objective(other) for other in others]
     unit = float(y @ y) / 2.0
     return Compared(
-        *(float((ours - their) / their) for their in theirs),
+        float((ours - theirs[0]) / theirs[0]),
+        float((ours - theirs[-1]) / theirs[-1]),
         int(np.sum(((w != 0.0) != (others[-1] != 0.0)) & clear)),
         int(np.sum(~clear)),
         float((gap - (ours - objective(best))) / unit),

@@ -19,7 +19,7 @@ class Config:
     count: int = 10_000  # problems of a case, at most, for those that solve all
     subset: int = 200  # problems of a case, at most, for the others
     rounds: int = 5  # turns of every contender
-    seconds: float = 0.5  # of one turn, at least one time
+    seconds: float = 0.3  # of one turn, at least one time
     prompts: int = 1280  # whose prefixes are solved
     prompts_subset: int = 4  # whose prefixes scikit-learn solves
     repeats: int = 10  # problems of every shape, correlation and penalty beside celer

@@ -1,6 +1,7 @@
 """Real data: the path of the diabetes table, and the derivative of a validation loss by the penalty."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001)  # of the largest penalty: whe
 
 def table() -> tuple[np.ndarray, np.ndarray, list[str]]:
     """The 442 patients and 10 columns that scikit-learn brings, all centred; the columns' names."""
-    found = load_diabetes()
+    found: Any = load_diabetes()
     return found.data - found.data.mean(axis=0), found.target - found.target.mean(), list(found.feature_names)
 
 
@@ -39,7 +40,7 @@ def path() -> Results:
 
 def split() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Two of three patients to train, every third to validate; centred by the means of training."""
-    found = load_diabetes()
+    found: Any = load_diabetes()
     held = np.arange(len(found.target)) % 3 == 0
     x, y = found.data - found.data[~held].mean(axis=0), found.target - found.target[~held].mean()
     return (x[~held], y[~held]), (x[held], y[held])

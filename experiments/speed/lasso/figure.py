@@ -22,7 +22,7 @@ def case(name: str):
     """What draws a case: a line a contender, a full marker for the stronger penalty, a hollow one for the weaker."""
 
     def draw(axes: Axes, results: Results) -> None:
-        seconds, families = results[f"{name}/seconds"] * 1e3, results[f"{name}/families"]
+        seconds, families = results[f"{name}/seconds"] * 1e3, [str(family) for family in results[f"{name}/families"]]
         median = np.median(seconds, axis=1)
         order = np.argsort(-median.max(axis=0))
         for place, i in enumerate(order):

@@ -11,13 +11,13 @@ GAP = 1e-6  # the relative gap that every answer must have
 
 
 class Case(NamedTuple):
-    """`count` problems of n examples and d features, `sparsity` of which count; `shared`: all have one X.
+    """`problems` many of n examples and d features, `sparsity` of which count; `shared`: all have one X.
 
     together: how many problems our methods take at one time.
     """
 
     title: str
-    count: int
+    problems: int
     n: int
     d: int
     sparsity: int
@@ -47,9 +47,9 @@ class Data(NamedTuple):
 def draw(case: Case) -> Data:
     """X from N(0, 1), `sparsity` coefficients from N(0, 1), noise of deviation 0.1; fewer problems are the first of more."""
     designs, supports, values, noises = np.random.default_rng(case.seed).spawn(4)
-    x = designs.normal(size=(case.n, case.d) if case.shared else (case.count, case.n, case.d))
-    chosen = supports.random((case.count, case.d)).argsort(axis=1) < case.sparsity
-    w = np.where(chosen, values.normal(size=(case.count, case.d)), 0.0)
+    x = designs.normal(size=(case.n, case.d) if case.shared else (case.problems, case.n, case.d))
+    chosen = supports.random((case.problems, case.d)).argsort(axis=1) < case.sparsity
+    w = np.where(chosen, values.normal(size=(case.problems, case.d)), 0.0)
     clean = w @ x.T if case.shared else np.einsum("bnd,bd->bn", x, w)
     return Data(x, clean + NOISE * noises.normal(size=clean.shape))
 
