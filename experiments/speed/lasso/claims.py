@@ -99,7 +99,7 @@ def agrees(results: Results) -> list[Claim]:
             float(np.abs(difference).max()), "<=", 1e-9, **options,
         ),
         claim(
-            "lasso/celer-objective-excess", f"objectives of {count} problems: how far ours is above celer's, relatively, at most",
+            "lasso/celer-objective-excess", f"objectives of {count} problems: how far ours is above celer's, at most",
             float(difference.max()), "<=", 1e-9, **options,
         ),
         claim(
