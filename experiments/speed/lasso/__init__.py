@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from experiments.common import Results, Run
-from experiments.speed.lasso.agreement import agreement
+from experiments.speed.lasso.agreement import beside_celer
 from experiments.speed.lasso.claims import claims as claims
 from experiments.speed.lasso.config import Config
 from experiments.speed.lasso.contenders import field_of, missing
@@ -55,7 +55,7 @@ def run(config: Config, run: Run) -> Results:
             results |= measured("prefixes", job) | {"prefixes/prompts": np.array([config.prompts, config.prompts_subset])}
     if "agreement" in config.parts and "celer" in config.peers:
         with run.stage("objectives and supports beside celer's"):
-            results |= agreement(config.repeats)
+            results |= beside_celer(config.repeats)
     if "path" in config.parts:
         with run.stage("the path of the diabetes table"):
             results |= path()

@@ -42,7 +42,7 @@ def draw_columns(rng: np.random.Generator, count: int, n: int, d: int, correlati
     return Data(x, np.einsum("bnd,bd->bn", x, w) + NOISE * rng.normal(size=(count, n)))
 
 
-def agreement(repeats: int) -> Results:
+def beside_celer(repeats: int) -> Results:
     """Every shape, correlation and share, so many times: relative objective differences, misses of supports and of gaps."""
     rng, found = np.random.default_rng(SEED), []
     for n, d in SHAPES:

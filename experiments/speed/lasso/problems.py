@@ -11,7 +11,7 @@ GAP = 1e-6  # the relative gap that every answer must have
 
 
 class Case(NamedTuple):
-    """`problems` many of n examples and d features, `sparsity` of which count; `shared`: all have one X.
+    """So many problems of n examples and d features, `sparsity` of which count; `shared`: all have one X.
 
     together: how many problems our methods take at one time.
     """
@@ -73,7 +73,7 @@ def relative_gaps(data: Data, w: Float[np.ndarray, "count d"], penalties: Float[
     r = data.y - fitted
     squares, unit = np.sum(r**2, axis=1), 0.5 * np.sum(data.y**2, axis=1)
     room = penalties / np.maximum(np.abs(correlations(data, r)).max(axis=1), np.finfo(float).tiny)
-    s = np.clip(np.sum(data.y * r, axis=1) / np.maximum(squares, np.finfo(float).tiny), -room, room)
+    s = np.clip(np.sum(data.y * r, axis=1) / np.maximum(squares, np.finfo(float).tiny), 0.0, room)
     primal = 0.5 * squares + penalties * np.abs(w).sum(axis=1)
     dual = unit - 0.5 * np.sum((s[:, None] * r - data.y) ** 2, axis=1)
     return (primal - dual) / unit

@@ -8,19 +8,10 @@ from experiments.speed.lasso.problems import CASES, PENALTIES
 
 
 def table(results: Results) -> Table:
-    """Time a problem and how many times as long as ours, the worst gap, the tolerance, the first time, with compiling; then gradients."""
-    headings = (
-        "",
-        "at",
-        "contender",
-        "problems",
-        "time a problem",
-        "× ours",
-        "worst error",
-        "tolerance",
-        "first time, with compiling",
-    )
-    shown = Table(*headings, title="float64, one core and one thread each; error: relative gap, or of the gradient")
+    """Time a problem, beside ours, the worst gap, the tolerance, the first time of all problems with compiling; gradients."""
+    headings = ("", "at", "contender", "problems", "time a problem", "× ours", "worst error", "tolerance", "first")
+    words = "error: relative gap, or of the gradient; first: all problems, and compiling"
+    shown = Table(*headings, title=f"float64, one core and one thread each; {words}")
     for name in (name for name in CASES if f"{name}/seconds" in results):
         ours = results[f"{name}/families"] == "ours"
         for k, share in enumerate(PENALTIES):
