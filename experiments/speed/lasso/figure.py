@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from experiments.common import Results
 from experiments.figures import COLOURS, panels_of
@@ -37,6 +38,10 @@ def case(name: str):
             label.set_color(COLOUR[families[i]])
         axes.set(xscale="log", xlabel="ms a problem, one core", title=CASES[name].title)
         axes.set_ylim(-0.7, len(order) - 0.3)
+        axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
+        axes.tick_params(axis="x", which="minor", labelsize=8)
 
     return draw
 
@@ -47,7 +52,7 @@ def diabetes(axes: Axes, results: Results) -> None:
     axes.plot(shares, results["diabetes/ours"], color=COLOUR["ours"], linewidth=1.0)
     axes.plot(shares[::3], results["diabetes/scikit-learn"][::3], ".", color=COLOUR["scikit-learn"], markersize=4)
     lines, dots = axes.lines[0], axes.lines[-1]
-    axes.legend([lines, dots], ["ours", "scikit-learn"], loc="upper left")
+    axes.legend([lines, dots], ["ours", "scikit-learn"], loc="lower left")
     axes.set(xscale="log", xlabel="penalty, of the largest", ylabel="coefficient", title="Diabetes: paths of both")
     axes.invert_xaxis()
 

@@ -23,7 +23,7 @@ from jaxl2o.solvers.first_order import gradient_descent
 from jaxl2o.solvers.unroll import dense_solve, solve
 
 D, STEP = 100, 1e-3
-SMALL = 1e-4  # the length of the gradient of |S w - y|^2 at which ours and jaxopt's stop
+SMALL = 1e-4  # a step at which ours and optimistix's stop, beside 1 + |w_j|; jaxopt's stops by the gradient's length
 SEED = 6
 
 
@@ -39,7 +39,8 @@ def stopped(s: Array, max_steps: int) -> Callable[[Array, Array], Array]:
     solver = gradient_descent(STEP * 2 * D)
 
     def small(w: Array, prompt: Prompt) -> Array:
-        return 2 * D * jnp.linalg.norm(least_squares_gradient(w, prompt)) <= SMALL
+        step = STEP * 2 * D * least_squares_gradient(w, prompt)
+        return jnp.all(jnp.abs(step) <= SMALL * (1.0 + jnp.abs(w)))
 
     def answer(start: Array, y: Array) -> Array:
         prompt = Prompt.of(s, y)._replace(start=start)
