@@ -31,3 +31,5 @@ class Config:
         for name, known in (("parts", PARTS), ("cases", tuple(CASES)), ("peers", PEERS)):
             unknown = ", ".join(sorted({*getattr(self, name)} - {*known}))
             require(not unknown, f"{name} has {unknown}; choose from {', '.join(known)}.")
+        shown = {"times", "path"} & {*self.parts}
+        require(bool(shown), f"parts is {self.parts}; the figure needs times or path among them.")
