@@ -54,6 +54,7 @@ EXPERIMENTS = (
     "speed.devices",
     "speed.sweep",
     "speed.evaluation",
+    "speed.lasso",
     "accelerator",
     "pod",
 )

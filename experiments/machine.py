@@ -48,6 +48,17 @@ def devices(count: int) -> dict[str, str]:
     return {DEVICES: str(count), THREADS: str(max(2 * count, cores()))}
 
 
+def one_core(environment: MutableMapping[str, str]) -> None:
+    """All that this process does on one core and one thread, of NumPy's and others' products too.
+
+    To be called before NumPy and JAX are imported. Where there is no affinity, as on macOS, threads alone are one.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    flags = f"{environment.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    environment.update(dict.fromkeys((SOLVING, "OMP_NUM_THREADS", DEVICES), "1"), XLA_FLAGS=flags, JAX_PLATFORMS="cpu")
+
+
 def peak_resident() -> int:
     """The most bytes of memory that this process held, without what its parent held.
 

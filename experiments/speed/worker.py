@@ -54,8 +54,28 @@ def main() -> None:
         from experiments.speed import evaluated
 
         say({**evaluated.measure(job["model"], job["count"], job["chunk"]), "memory": machine.peak_resident()})
+    elif job["side"] == "lasso":
+        lasso(job)
     else:
         training(job)
+
+
+def lasso(job: dict[str, Any]) -> None:
+    """Run a contender of the Lasso on one core in float64, or what is timed of gradients; or the prefixes, on all cores."""
+    os.environ["JAX_ENABLE_X64"] = "1"
+    if job["part"] == "prefixes":
+        machine.prepare(os.environ)
+        from experiments.speed.lasso import prefixes
+
+        say(prefixes.measure(job["prompts"], job["subset"], job["rounds"]))
+        return
+    machine.one_core(os.environ)
+    from experiments.speed.lasso import timed, unrolled
+
+    if job["part"] == "times":
+        timed.run(job, lambda itself: Turn(warm_up=1, itself=itself))
+    else:
+        say(unrolled.measure(job["steps"], job["rounds"], job["peers"]))
 
 
 def training(job: dict[str, Any]) -> None:
