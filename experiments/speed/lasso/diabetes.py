@@ -30,7 +30,7 @@ def path() -> Results:
     x, y, names = table()
     penalties = np.geomspace(1.0, 1e-3, STEPS) * np.abs(x.T @ y).max() / len(y)
     _, coefficients, _ = lasso_path(x, y, alphas=penalties, tol=1e-12, max_iter=1_000_000)
-    ours = certified_lasso_path(x, y, penalties, tolerance=1e-12).solutions
+    ours = np.asarray(certified_lasso_path(x, y, penalties, tolerance=1e-12).solutions)
     return {
         "diabetes/penalties": penalties,
         "diabetes/ours": ours,
