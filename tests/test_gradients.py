@@ -1,8 +1,6 @@
 """Every solver with a residual is differentiated as a root: both modes agree, and so do its steps; the Lasso's is exact."""
 
-import re
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -405,17 +403,3 @@ def test_the_penalty_of_the_diabetes_table():
         assert np.all(bound <= penalty * (1.0 + 1e-9))
         exact = (x_held @ w - y_held) @ x_held @ lasso_slope(x, y, penalty, w) / len(y_held)
         np.testing.assert_allclose(slope, exact, rtol=1e-10)
-
-
-def test_the_page_on_gradients_runs():
-    """docs/gradients.md: blocks of at most 40 lines, run in order, find what its text says."""
-    page = (Path(__file__).parent.parent / "docs" / "gradients.md").read_text(encoding="utf-8")
-    names: dict = {}
-    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
-        assert len(block.strip().splitlines()) <= 40
-        exec(compile(block, "gradients.md", "exec"), names)
-    np.testing.assert_allclose(names["losses"], [0.39, 0.23], atol=0.01)
-    np.testing.assert_allclose(names["distances"], [0.54, 0.42], atol=0.01)
-    np.testing.assert_allclose(names["likeness"], [0.85, 0.90], atol=0.01)
-    np.testing.assert_allclose(names["errors"][0], 0.44, atol=0.01)
-    assert names["errors"][1] < names["errors"][0] / 30.0

@@ -49,7 +49,7 @@ class CrossValidation(NamedTuple):
     def answer(self) -> Certified:
         """The fit to all data at the chosen penalty."""
         path, at = self.path, self.chosen
-        return Certified(path.solutions[at], path.gaps[at], path.converged[at], path.steps[at], path.gaps[:0])
+        return Certified(path.solutions[at], path.gaps[at], path.converged[at], path.steps[at], None)
 
     @property
     def intercept(self) -> Any:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxl2o.certified.certificate import Gap, duality_gap, least_gap
-from jaxl2o.certified.method import Run
+from jaxl2o.certified.certificate import Gap, least_gap
+from jaxl2o.certified.method import Run, begin, until_small
 from jaxl2o.certified.problem import Problem
 from jaxl2o.certified.working_set import excluded, nearest
 
@@ -73,15 +73,11 @@ def descend(part: Part, limit: Float[Array, ""], most: Int[Array, ""]) -> tuple[
     return w, taken
 
 
-class Round(NamedTuple):
-    """Between two parts: the iterate (d,), epochs and rounds so far, how much the penalty was raised, gap, gaps seen."""
+class Iterate(NamedTuple):
+    """w (d,), and by how much the penalty is raised."""
 
     w: Float[Array, " d"]
-    epochs: Int[Array, ""]
-    rounds: Int[Array, ""]
     raised: Float[Array, ""]
-    gap: Gap
-    seen: Float[Array, " checks"]
 
 
 class Descent(NamedTuple):
@@ -110,9 +106,6 @@ class Descent(NamedTuple):
         gram = columns @ x if self.shared or whole else None
         curvature = jnp.sum(x**2, axis=0) + ridge
 
-        def note(seen: Array, check: Array | int, gap: Gap) -> Array:
-            return seen.at[check].set(gap.bound, mode="drop") if history else seen
-
         def part_of(near: Any, w: Array, c: Array, raised: Array | float) -> Part:
             """The problem in the features `near`, an index."""
             r = problem.residual(w)
@@ -121,37 +114,30 @@ class Descent(NamedTuple):
             above, below = raised * problem.above[near], raised * problem.below[near]
             return Part(products + jnp.diag(ridge[near]), w[near], c[near], inside, above, below)
 
-        def turn(now: Round, size: int) -> Round:
-            w, c, raised = now.w, problem.correlation(now.w), now.raised
-            floor = jnp.maximum(0.5 * limit, now.gap.rounding)
-            most = jnp.minimum(max_steps - now.epochs, EPOCHS_A_ROUND)
+        def turn(now: Iterate, gap: Gap, most: Array, size: int) -> tuple[Iterate, Array]:
+            w, c = now.w, problem.correlation(now.w)
+            floor, most = jnp.maximum(0.5 * limit, gap.rounding), jnp.minimum(most, EPOCHS_A_ROUND)
             if whole:
                 w, epochs = descend(part_of(slice(None), w, c, 1.0), floor, most)
-            else:
-                # also where it takes all features: an index that stood still would have XLA make X'X before it is needed
-                out = excluded(problem, w, c, now.gap, curvature)
-                near = nearest(problem, w, c, out, curvature, size)
-                violation = jnp.max(jnp.maximum(c / problem.above, -c / problem.below))
-                raised = jnp.clip(SHARE_OF_VIOLATION * violation, 1.0, raised)
-                part = part_of(near, w, c, raised)
-                # nothing that is left out can matter: what solves the part solves the whole
-                last = (jnp.sum(~out | (w != 0.0)) <= size) & (raised == 1.0)
-                enough = jnp.maximum(SHARE_OF_GAP * part.gap(part.w, part.c), floor)
-                found, epochs = descend(part, jnp.where(last, floor, enough), most)
-                w = w.at[near].set(found, unique_indices=True)
-            gap = duality_gap(problem, w)
-            return Round(w, now.epochs + epochs, now.rounds + 1, raised, gap, note(now.seen, now.rounds + 1, gap))
+                return now._replace(w=w), epochs
+            # also where it takes all features: an index that stood still would have XLA make X'X before it is needed
+            out = excluded(problem, w, c, gap, curvature)
+            near = nearest(problem, w, c, out, curvature, size)
+            violation = jnp.max(jnp.maximum(c / problem.above, -c / problem.below))
+            raised = jnp.clip(SHARE_OF_VIOLATION * violation, 1.0, now.raised)
+            part = part_of(near, w, c, raised)
+            # nothing that is left out can matter: what solves the part solves the whole
+            last = (jnp.sum(~out | (w != 0.0)) <= size) & (raised == 1.0)
+            enough = jnp.maximum(SHARE_OF_GAP * part.gap(part.w, part.c), floor)
+            found, epochs = descend(part, jnp.where(last, floor, enough), most)
+            return Iterate(w.at[near].set(found, unique_indices=True), raised), epochs
 
-        gap, zero = duality_gap(problem, start), jnp.zeros((), dtype=int)
-        seen = note(jnp.full(history, jnp.nan, dtype=limit.dtype), 0, gap)
-        now = Round(start, zero, zero, jnp.full_like(limit, jnp.inf), gap, seen)
+        progress = begin(problem, Iterate(start, jnp.full_like(limit, jnp.inf)), history)
         widths = sorted({min(size, d) for size in (self.size, 4 * self.size, max(WIDEST, self.size))})
         for size in widths:
 
-            def unfinished(now: Round, size: int = size) -> Array:
-                roomy = size == widths[-1] or jnp.sum(now.w != 0.0) <= 7 * size // 8
-                far = now.gap.bound > jnp.maximum(limit, 2.0 * now.gap.rounding)
-                return far & (now.epochs < max_steps) & roomy
+            def roomy(now: Iterate, size: int = size) -> Array | bool:
+                return size == widths[-1] or jnp.sum(now.w != 0.0) <= 7 * size // 8
 
-            now = lax.while_loop(unfinished, partial(turn, size=size), now)
-        return Run(now.w, now.epochs, now.seen)
+            progress = until_small(problem, partial(turn, size=size), progress, limit, max_steps, roomy)
+        return progress.run

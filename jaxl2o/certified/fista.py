@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
-from jaxl2o.certified.certificate import duality_gap
-from jaxl2o.certified.method import Run, until_small
+from jaxl2o.certified.certificate import Gap
+from jaxl2o.certified.method import Run, begin, until_small
 from jaxl2o.certified.problem import Problem
 from jaxl2o.solvers.proximal import against_gradient, extrapolate
 
@@ -47,8 +48,9 @@ class Fista(NamedTuple):
             w = problem.proximal(point.v + size * uphill(point.v), size)
             return FistaPoint(w, *extrapolate(point.w, point.v, w, point.t, against_gradient))
 
-        first = FistaPoint(start, start, jnp.ones_like(limit))
-        last, steps, seen = until_small(
-            step, lambda point: duality_gap(problem, point.w), first, limit, max_steps, history, self.steps_a_check
-        )
-        return Run(last.w, steps, seen)
+        def turn(point: FistaPoint, _: Gap, most: Array) -> tuple[FistaPoint, Array]:
+            steps = jnp.minimum(self.steps_a_check, most)
+            return lax.fori_loop(0, steps, lambda _, point: step(point), point), steps
+
+        first = begin(problem, FistaPoint(start, start, jnp.ones_like(limit)), history)
+        return until_small(problem, turn, first, limit, max_steps).run

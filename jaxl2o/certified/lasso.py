@@ -23,13 +23,13 @@ Start = Array | np.ndarray | Callable[[Prompt], Array]
 
 
 class Certified(NamedTuple):
-    """An answer (d,), its duality gap, whether that is as small as asked, the steps, and the first gaps that were seen."""
+    """An answer (d,), its duality gap, whether that is as small as asked, the steps, and the first gaps, if asked for."""
 
     solution: Float[Array, " d"]
     gap: Float[Array, ""]
     converged: Bool[Array, ""]
     steps: Int[Array, ""]
-    history: Float[Array, " checks"]
+    history: Float[Array, " checks"] | None
 
 
 def certified(
@@ -58,7 +58,8 @@ def certified(
     run = method(frozen, first, 0.9 * limit, max_steps, history)
     gap = duality_gap(frozen, run.solution).bound
     solution = with_derivative(scaled, lax.stop_gradient(run.solution)) * label / unit
-    return Certified(solution, gap * label**2, gap <= limit, run.steps, run.history * label**2)
+    seen = None if run.history is None else run.history * label**2
+    return Certified(solution, gap * label**2, gap <= limit, run.steps, seen)
 
 
 def lasso(
@@ -121,7 +122,8 @@ def _solve(
     given = problem(x, y, penalty, ridge=ridge, weights=weights, nonnegative=nonnegative, scaling=scaling)
     answer = certified(given, method, start, tolerance, max_steps, history)
     share = 1.0 / max(given.x.shape[0], 1) if scaling == "mean" else 1.0
-    return answer._replace(gap=answer.gap * share, history=answer.history * share)
+    seen = None if answer.history is None else answer.history * share
+    return answer._replace(gap=answer.gap * share, history=seen)
 
 
 _compiled = jax.jit(_solve, static_argnames=("nonnegative", "scaling", "method", "max_steps", "history"))

@@ -1,4 +1,4 @@
-"""What a method of the certified Lasso is, and the loop of those that iterate: until the gap is small, or known no better."""
+"""What a method of the certified Lasso is, and the loop of those that iterate: rounds, until the gap is small."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,15 +7,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from jaxl2o.certified.certificate import Gap, duality_gap
 from jaxl2o.certified.problem import Problem
 
 
 class Run(NamedTuple):
-    """What a method found: w (d,), the steps it took, and the gaps it saw at first, after every check; NaN where none was."""
+    """What a method found: w (d,), its steps, and, if asked, the gaps it saw, at first and after every round; NaN beyond."""
 
     solution: Float[Array, " d"]
     steps: Int[Array, ""]
-    history: Float[Array, " checks"]
+    history: Float[Array, " checks"] | None
 
 
 # (problem, start (d,), limit, max_steps, history) -> Run, pure: from the start until the gap is at most `limit`, keeping the
@@ -23,36 +24,48 @@ class Run(NamedTuple):
 Method = Callable[[Problem, Array, Array, int, int], Run]
 
 
+class Progress(NamedTuple):
+    """Between two rounds: the state, whose `w` is the iterate; steps and rounds so far; the gap of w, and the first gaps."""
+
+    state: Any
+    steps: Int[Array, ""]
+    rounds: Int[Array, ""]
+    gap: Gap
+    seen: Float[Array, " checks"] | None
+
+    @property
+    def run(self) -> Run:
+        """What there is of it if it ends here."""
+        return Run(self.state.w, self.steps, self.seen)
+
+
+def begin(problem: Problem, state: Any, history: int) -> Progress:
+    """No step yet; `history` gaps are to be kept, and there is no array of them if that is 0."""
+    gap, none = duality_gap(problem, state.w), jnp.zeros((), dtype=int)
+    seen = jnp.full(history, jnp.nan, dtype=gap.bound.dtype).at[0].set(gap.bound) if history else None
+    return Progress(state, none, none, gap, seen)
+
+
 def until_small(
-    step: Callable[[Any], Any],
-    gap: Callable[[Any], tuple[Float[Array, ""], Float[Array, ""]]],
-    state: Any,
+    problem: Problem,
+    turn: Callable[[Any, Gap, Array], tuple[Any, Array]],
+    progress: Progress,
     limit: Float[Array, ""],
     max_steps: int,
-    history: int,
-    steps_a_check: int = 1,
-) -> tuple[Any, Int[Array, ""], Float[Array, " checks"]]:
-    """`step` until `gap` of the state is at most `limit`, or half of it is rounding, or `max_steps`.
+    may: Callable[[Any], Array | bool] = lambda state: True,
+) -> Progress:
+    """Rounds, until the gap is at most `limit`, or half of it is rounding, or `max_steps` are taken, or the state may not.
 
-    gap: state -> (gap, the part of it that is rounding).  Returns the state, the steps taken, and the first `history` gaps,
-    before the first step and after every `steps_a_check`.
+    turn: (state, its gap, the most steps) -> (state, steps taken).
     """
 
-    def unfinished(carry: Any) -> Array:
-        _, taken, _, (now, rounding) = carry
-        return (now > jnp.maximum(limit, 2.0 * rounding)) & (taken < max_steps)
+    def unfinished(now: Progress) -> Array:
+        return (now.gap.bound > jnp.maximum(limit, 2.0 * now.gap.rounding)) & (now.steps < max_steps) & may(now.state)
 
-    def turn(carry: Any) -> Any:
-        state, taken, seen, _ = carry
-        size = jnp.minimum(steps_a_check, max_steps - taken)
-        state = step(state) if steps_a_check == 1 else lax.fori_loop(0, size, lambda _, s: step(s), state)
-        taken, now = taken + size, gap(state)
-        return state, taken, note(seen, taken // steps_a_check, now[0]), now
+    def advance(now: Progress) -> Progress:
+        state, taken = turn(now.state, now.gap, max_steps - now.steps)
+        gap, rounds = duality_gap(problem, state.w), now.rounds + 1
+        seen = None if now.seen is None else now.seen.at[rounds].set(gap.bound, mode="drop")
+        return Progress(state, now.steps + taken, rounds, gap, seen)
 
-    def note(seen: Array, check: Any, value: Array) -> Array:
-        return seen.at[check].set(value, mode="drop") if history else seen
-
-    first = gap(state)
-    seen = note(jnp.full(history, jnp.nan, dtype=first[0].dtype), 0, first[0])
-    state, taken, seen, _ = lax.while_loop(unfinished, turn, (state, jnp.zeros((), dtype=int), seen, first))
-    return state, taken, seen
+    return lax.while_loop(unfinished, advance, progress)
