@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxl2o import checks
-from jaxl2o.certified.descent import Descent
 from jaxl2o.certified.intercept import centred
 from jaxl2o.certified.lasso import Certified
 from jaxl2o.certified.method import Method
@@ -68,7 +67,7 @@ def lasso_cv(
     sample_weight: Any = None,
     weights: Any = None,
     nonnegative: bool = False,
-    method: Method = Descent(),
+    method: Method | None = None,
     tolerance: ScalarLike = 1e-8,
     max_steps: int = 100_000,
 ) -> CrossValidation:
@@ -137,7 +136,7 @@ def _check(split: Split, sample_weight: Any) -> None:
 def _solve(
     intercept: bool,
     nonnegative: bool,
-    method: Method,
+    method: Method | None,
     max_steps: int,
     x: Any,
     y: Any,

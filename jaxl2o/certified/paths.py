@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxl2o import checks
 from jaxl2o.certified.descent import Descent
-from jaxl2o.certified.homotopy import Homotopy, homotopy, largest_level
+from jaxl2o.certified.homotopy import LARGEST, Homotopy, homotopy, largest_level
 from jaxl2o.certified.lasso import Certified, certified
 from jaxl2o.certified.method import Method
 from jaxl2o.certified.problem import Fraction, Problem, Scaling, check_magnitudes, problem
@@ -39,7 +39,7 @@ class Path(NamedTuple):
 def certified_path(
     given: Problem,
     levels: Array | Fraction = GRID,
-    method: Method = Descent(),
+    method: Method | None = None,
     tolerance: ScalarLike = 1e-8,
     max_steps: int = 100_000,
 ) -> Path:
@@ -47,7 +47,8 @@ def certified_path(
 
     levels: (k,), > 0, in any order, or `Fraction` of the smallest one whose answer is zero.  `Homotopy` walks once, and its
     `finish` certifies all answers, and mends those that need it; any other method goes from the largest level to the
-    smallest, each from the answer before.  steps: for `Homotopy` the breakpoints before the answer, and those of the finish.
+    smallest, each from the answer before. None is `Homotopy` where it can be, up to 64 columns, and else `Descent`.
+    steps: for `Homotopy` the breakpoints before the answer, and those of the finish.
     Pure, and differentiable in the problem and the levels; vmap it over problems.
     """
     if isinstance(levels, Fraction):
@@ -57,6 +58,8 @@ def certified_path(
     def at(level: Array, start: Array, method: Method) -> Certified:
         return certified(given.at(level), method, start, tolerance, max_steps)
 
+    if method is None:
+        method = Homotopy() if given.x.shape[1] <= LARGEST else Descent()
     if isinstance(method, Homotopy):
         finish = method.finish
         scaled, unit, label = lax.stop_gradient(standardised(given))
@@ -87,7 +90,7 @@ def lasso_path(
     weights: Any = None,
     nonnegative: bool = False,
     scaling: Scaling = "mean",
-    method: Method = Descent(),
+    method: Method | None = None,
     tolerance: float = 1e-8,
     max_steps: int = 100_000,
 ) -> Path:
@@ -95,8 +98,9 @@ def lasso_path(
 
     penalties: (k,), > 0, in any order, or `Fraction(shares)` of the smallest one whose answer is zero; 100 from 1 to .001 of
     that by default, as scikit-learn's `lasso_path`. `Path.penalties` has them as numbers.  method: `Homotopy` walks once
-    through all, for d <= 64; others go from the largest to the smallest, each from the answer before.  All else is as in
-    `lasso`: every answer has its gap, numbers are answered in float64, traced arguments in the dtype of JAX.
+    through all; others go from the largest to the smallest, each from the answer before; None is the one up to 64 columns
+    and `Descent` beyond.  All else is as in `lasso`: every answer has its gap, numbers are answered in float64, traced
+    arguments in the dtype of JAX.
 
     Raises `ValueError` as `lasso` does, and for penalties that are no vector.
     """
@@ -119,7 +123,7 @@ def prefix_lassos(
     y: Any,
     penalties: Any,
     *,
-    method: Method = Homotopy(),
+    method: Method | None = None,
     tolerance: float = 1e-8,
     max_steps: int = 100_000,
 ) -> Path:
@@ -127,8 +131,8 @@ def prefix_lassos(
 
     x: (B, n, d); y: (B, n).  penalties: (k,), > 0, in any order, or `Fraction(shares)` of each prefix's own largest.
     Returns a `Path` whose arrays have the axes (B, n) in front: solutions (B, n, k, d). It is the baseline of in-context
-    learning, the Lasso after every example (Garg et al. 2022, arXiv 2208.01066: d = 20, penalties 1 to 1e-4). `Homotopy`
-    is for d <= 64; `Descent()` takes any.
+    learning, the Lasso after every example (Garg et al. 2022, arXiv 2208.01066: d = 20, penalties 1 to 1e-4). method
+    is as in `lasso_path`.
 
     Numbers are answered in float64, as NumPy arrays; traced arguments in the dtype of JAX. A prefix whose labels are all
     zero is answered by zero, converged, with gap 0.
@@ -153,7 +157,12 @@ def prefix_lassos(
 
 
 def _prefix_paths(
-    x: Float[Array, "B n d"], y: Float[Array, "B n"], levels: Array | Fraction, method: Method, tolerance: Any, max_steps: int
+    x: Float[Array, "B n d"],
+    y: Float[Array, "B n"],
+    levels: Array | Fraction,
+    method: Method | None,
+    tolerance: Any,
+    max_steps: int,
 ) -> Path:
     """Prompts side by side, prefixes one after another: those of one length have about as many breakpoints."""
     n = y.shape[1]
