@@ -41,7 +41,7 @@ def case(name: str):
         axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("{x:g}")
-        axes.tick_params(axis="x", which="minor", labelsize=8)
+        axes.tick_params(axis="x", which="both", labelsize=8, length=3.0, pad=3.5)
 
     return draw
 
