@@ -58,9 +58,9 @@ class ElasticNet(_Linear):
     the objective at w = 0; scikit-learn divides by twice that, so its tol is half as strict.  max_iter: the most sweeps
     through all features.
 
-    coef_: (d,), and dual_gap_ >= the objective minus its minimum, both in float64 whatever the dtype of X, as the gap is
-    that of these numbers.  intercept_, n_iter_, n_features_in_, feature_names_in_: scikit-learn's; n_iter_ is zero where
-    w = 0 is the answer. Where tol is not reached a `ConvergenceWarning` says how far it came.
+    coef_: (d,), and dual_gap_ >= the objective minus its minimum on the centred numbers, both in float64 whatever the dtype
+    of X, as the gap is that of these numbers.  intercept_, n_iter_, n_features_in_, feature_names_in_: scikit-learn's;
+    n_iter_ is zero where w = 0 is the answer. Where tol is not reached a `ConvergenceWarning` says how far it came.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ElasticNet(_Linear):
             nonnegative=self.positive,
             scaling="half_sum",
             tolerance=self.tol,
-            max_steps=self.max_iter,
+            max_steps=int(self.max_iter),
         )
         d = X.shape[1]
         self._take(answer, answer.gap / given.total, given.intercept(answer.solution[:d]), d)
@@ -172,6 +172,7 @@ class LassoCV(_Linear):
         n, d = X.shape
         folds: Any = check_cv(self.cv)
         train, test = zip(*folds.split(X, y), strict=True)
+        checks.require(0.0 < self.eps < 1.0, f"eps is {self.eps}; it must be between 0 and 1.")
         shares = np.geomspace(1.0, self.eps, self.alphas) if np.ndim(self.alphas) == 0 else None
         rows, labels, counts, weights = _padded(X, y, counts)
         found = lasso_cv(
@@ -185,7 +186,7 @@ class LassoCV(_Linear):
             weights=weights,
             nonnegative=self.positive,
             tolerance=self.tol,
-            max_steps=self.max_iter,
+            max_steps=int(self.max_iter),
         )
         self.alphas_, self.mse_path_ = found.penalties, found.errors
         self.alpha_ = float(found.penalties[found.chosen])

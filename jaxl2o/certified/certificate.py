@@ -28,7 +28,7 @@ def duality_gap(problem: Problem, w: Float[Array, " d"]) -> Gap:
     k terms, in any order, is off by at most g_k times the product of absolute values. So the computed residual is off by
     g_{d+2} (|y| + sum_j |x_j| |w_j|) =: q, and c_j by g_{n+2} (|x_j| |r| + e_j |w_j|) =: p_j. s leaves room for p, which makes
     theta feasible beyond doubt; q is added to |1 - s| |r|, and s p_j |w_j| to the terms of the sum.
-    Infinite where w is not finite, or breaks w >= 0.
+    Infinite where w is not finite or breaks w >= 0, and for penalties or a ridge that no problem has.
     """
     n, d = problem.x.shape
     unit = 0.5 * float(jnp.finfo(problem.x.dtype).eps)
@@ -44,11 +44,13 @@ def duality_gap(problem: Problem, w: Float[Array, " d"]) -> Gap:
     ridge = problem.ridge @ w**2
     inside = length**2 + ridge
     cost, gain = jnp.abs(problem.slope(w) * w), w * c
-    ideal, _ = least_gap(w, c, inside, problem.above, problem.below)
+    # what exact numbers might show: where a penalty is below the rounding of c, that is nothing, and all of the gap is rounding
+    ideal, _ = least_gap(w, c, inside, problem.above, problem.below, -p)
     value, s = least_gap(w, c, inside, problem.above, problem.below, p)
     slack = q * (jnp.abs(1.0 - s) * length + 0.5 * q) + s * (p @ jnp.abs(w)) + g(d + 8) * (cost + s * jnp.abs(gain)).sum()
     bound = (value + slack) * (1.0 + 4.0 * g(n + d + 16))
-    known = jnp.isfinite(bound)
+    valid = jnp.all(problem.ridge >= 0.0) & jnp.all((problem.above > 0.0) & (problem.below > 0.0))
+    known = jnp.isfinite(bound) & valid
     return Gap(jnp.where(known, bound, jnp.inf), jnp.where(known, bound - ideal, jnp.inf))
 
 
@@ -64,7 +66,8 @@ def least_gap(
 
     c = X'(y - X w) - e w, inside = |y - X w|^2 + sum_j e_j w_j^2.  room: how far each |s c_j| stays from its bound.
     """
-    within = jnp.where(c > 0.0, above, below) / jnp.maximum(jnp.abs(c) + room, jnp.finfo(c.dtype).tiny)
+    tiny = jnp.finfo(c.dtype).tiny
+    within = jnp.minimum(above / jnp.maximum(c + room, tiny), below / jnp.maximum(room - c, tiny))
     # the s that makes the gap least, if theta may be as long as that
     free = 1.0 + w @ c / jnp.where(inside > 0.0, inside, 1.0)
     s = jnp.clip(free, 0.0, jnp.min(within, initial=jnp.inf) * (1.0 - 4.0 * jnp.finfo(c.dtype).eps))

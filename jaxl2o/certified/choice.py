@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxl2o import checks
+from jaxl2o.certified.descent import Descent
 from jaxl2o.certified.intercept import centred
-from jaxl2o.certified.lasso import Certified
+from jaxl2o.certified.lasso import Certified, check_run
 from jaxl2o.certified.method import Method
 from jaxl2o.certified.paths import GRID, Path, certified_path
-from jaxl2o.certified.problem import Fraction, largest, problem
+from jaxl2o.certified.problem import Fraction, largest, problem, widened
 from jaxl2o.types import ScalarLike
 
 
@@ -101,21 +102,25 @@ def lasso_cv(
     checks.require(np.size(grid) > 0, "penalties has none; give at least one to choose from.")
     checks.positive("penalties", grid)
     split = folds if isinstance(folds, Split) else _split(folds, n)
+    several = rule == "minimum" or np.shape(split.train)[0] > 1
+    checks.require(several, "one fold has no standard error; give more folds, or choose by rule='minimum'.")
     _check(split, sample_weight)
+    check_run(Descent() if method is None else method, tolerance, max_steps)
     options = (intercept, nonnegative, method, max_steps)
     given = (x, y, penalties, split, sample_weight, weights, tolerance, rule == "one_standard_error")
     if not checks.concrete(given):
         return _solve(*options, *given)
     with jax.enable_x64(True):
         problem(x, y, 1.0, weights=weights)  # refuses, by their names, what it would not see when traced
-        given = jax.tree.map(partial(np.asarray, dtype=np.float64), given)
+        given = [jax.tree.map(widened, part) if isinstance(part, Split) else widened(part) for part in given]
         return jax.tree.map(np.asarray, _compiled(*options, *given))
 
 
 def _split(folds: Any, n: int) -> Split:
     """A number of folds as scikit-learn's KFold, or the number of the fold that tests each example, as a `Split`."""
     if np.ndim(folds) == 0:
-        checks.require(2 <= folds <= n, f"folds is {folds}, for {n} examples; it must be between 2 and their number.")
+        whole = isinstance(folds, int | np.integer) and bool(2 <= folds <= n)
+        checks.require(whole, f"folds is {folds}, for {n} examples; it must be a whole number between 2 and theirs.")
         folds = np.repeat(np.arange(folds), n // folds + (np.arange(folds) < n % folds))
     checks.shape("folds", folds, (n,))
     test = np.arange(np.max(folds, initial=-1) + 1)[:, None] == np.asarray(folds)[None]

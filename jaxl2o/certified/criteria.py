@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxl2o import checks
 from jaxl2o.certified.intercept import centred
+from jaxl2o.certified.problem import check_magnitudes
 from jaxl2o.types import ScalarLike
 
 
@@ -43,19 +44,23 @@ def information_criteria(
     n, d = np.shape(x)
     checks.shape("y", y, (n,))
     checks.shape("solutions", solutions, (None, d))
-    for name, values in (("x", x), ("y", y), ("solutions", solutions)):
-        checks.finite(name, values)
+    check_magnitudes(x, y)
+    checks.finite("solutions", solutions)
     if noise_variance is None:
         needed = d + int(intercept)
         checks.require(n > needed, f"x has {n} rows; to estimate the noise give more than {needed}, or a noise_variance.")
     else:
+        checks.shape("noise_variance", noise_variance, ())
         checks.positive("noise_variance", noise_variance)
     given = (solutions, x, y, noise_variance)
     if not checks.concrete(given):
         return _criteria(*given, intercept)
     with jax.enable_x64(True):
         given = [None if part is None else np.asarray(part, dtype=np.float64) for part in given]
-        return jax.tree.map(np.asarray, _compiled(*given, intercept))
+        criteria = jax.tree.map(np.asarray, _compiled(*given, intercept))
+    known = criteria.noise_variance > 0.0
+    checks.require(known, "least squares fits y without an error, which says nothing of the noise; give a noise_variance.")
+    return criteria
 
 
 def _criteria(solutions: Any, x: Any, y: Any, noise_variance: Any, intercept: bool) -> Criteria:

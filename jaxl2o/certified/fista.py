@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxl2o import checks
 from jaxl2o.certified.certificate import Gap
 from jaxl2o.certified.method import Run, begin, until_small
 from jaxl2o.certified.problem import Problem
@@ -33,6 +34,7 @@ class Fista(NamedTuple):
         self, problem: Problem, start: Float[Array, " d"], limit: Float[Array, ""], max_steps: int, history: int
     ) -> Run:
         """From `start` until the gap is at most `limit`."""
+        checks.require(self.steps_a_check >= 1, f"steps_a_check is {self.steps_a_check}; it must be at least 1.")
         x = problem.x
         n, d = x.shape
         gram = x.T @ x if n > d else x @ x.T

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -35,4 +36,12 @@ def centred(x: Any, y: Any, counts: Any, intercept: bool) -> Centred:
     total = counts.sum()
     x_mean, y_mean = (counts @ x / total, counts @ y / total) if intercept else (0.0 * x[0], 0.0 * y[0])
     root = counts**0.5
-    return Centred(root[:, None] * (x - x_mean[None]), root * (y - y_mean), total, x_mean, y_mean)
+    return Centred(_about(x, x_mean, root[:, None]), _about(y, y_mean, root), total, x_mean, y_mean)
+
+
+def _about(values: Any, mean: Any, root: Any) -> Any:
+    """root * (values - mean), but zero in columns that differ from their mean by rounding alone."""
+    apart = root * (values - (mean[None] if values.ndim == 2 else mean))
+    rounding = len(values) * np.finfo(values.dtype).eps * abs(root * values).max(axis=0)
+    kept = abs(apart).max(axis=0) > rounding
+    return apart * (kept[None] if values.ndim == 2 else kept)

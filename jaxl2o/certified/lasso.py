@@ -14,7 +14,7 @@ from jaxl2o.certified.certificate import duality_gap
 from jaxl2o.certified.derivative import with_derivative
 from jaxl2o.certified.descent import Descent
 from jaxl2o.certified.method import Method
-from jaxl2o.certified.problem import Fraction, Problem, Scaling, check_problem, problem
+from jaxl2o.certified.problem import Fraction, Problem, Scaling, check_problem, problem, widened
 from jaxl2o.certified.standard import standardised
 from jaxl2o.types import Prompt, ScalarLike
 
@@ -42,24 +42,44 @@ def certified(
 ) -> Certified:
     """The minimiser of P by a method, with its gap: at most tolerance * P(0), or `converged` is false.
 
+    The gap is that of the solution returned, in "half_sum", with all products at the highest precision of the device.
     Pure, and differentiable in the problem in both modes; vmap it over problems. A start that is not finite, or no better
     than zero, is replaced by zero. All is done on columns and labels that are scaled by powers of two to at most 1, so
     that no scale of the data under- or overflows.
     """
-    scaled, unit, label = standardised(given)
-    frozen = lax.stop_gradient(scaled)
-    zero = jnp.zeros_like(scaled.above)
-    first = zero
-    if start is not None:
-        first = lax.stop_gradient(jnp.asarray(start, dtype=zero.dtype) * unit / label)
-        first = jnp.where(frozen.objective(first) < frozen.at_zero, first, zero)
-    limit = jnp.asarray(tolerance * frozen.at_zero, dtype=zero.dtype)
-    # a method's own gap may lack rounding: it is given nine tenths of the limit
-    run = method(frozen, first, 0.9 * limit, max_steps, history)
-    gap = duality_gap(frozen, run.solution).bound
-    solution = with_derivative(scaled, lax.stop_gradient(run.solution)) * label / unit
-    seen = None if run.history is None else run.history * label**2
-    return Certified(solution, gap * label**2, gap <= limit, run.steps, seen)
+    check_run(method, tolerance, max_steps, history)
+    with jax.default_matmul_precision("highest"):
+        scaled, unit, label = standardised(given)
+        frozen = lax.stop_gradient(scaled)
+        zero = jnp.zeros_like(scaled.above)
+        first = zero
+        if start is not None:
+            first = lax.stop_gradient(jnp.asarray(start, dtype=zero.dtype) * unit / label)
+            first = jnp.where(frozen.objective(first) < frozen.at_zero, first, zero)
+        limit = jnp.asarray(tolerance * frozen.at_zero, dtype=zero.dtype)
+        # a method's own gap may lack rounding: it is given nine tenths of the limit
+        run = method(frozen, first, 0.9 * limit, max_steps, history)
+        solution = with_derivative(scaled, lax.stop_gradient(run.solution))
+        gap = duality_gap(frozen, lax.stop_gradient(solution)).bound
+    in_units = _squared(gap, label)
+    seen = None if run.history is None else _squared(run.history, label)
+    return Certified(solution * label / unit, in_units, (gap <= limit) & jnp.isfinite(in_units), run.steps, seen)
+
+
+def _squared(gap: Float[Array, "*checks"], label: Float[Array, ""]) -> Float[Array, "*checks"]:
+    """gap * label^2, which is not rounded to zero."""
+    return jnp.where(gap > 0.0, jnp.maximum(gap * label * label, jnp.finfo(gap.dtype).tiny), gap)
+
+
+def check_run(method: Method, tolerance: ScalarLike, max_steps: int, history: int = 0) -> None:
+    """Refuse what no run can be made of."""
+    is_method = callable(method) and not isinstance(method, type)
+    checks.require(is_method, f"method is {method!r}; it must be one such as Descent(), Fista() or Homotopy().")
+    checks.shape("tolerance", tolerance, ())
+    checks.nonnegative("tolerance", tolerance)
+    for name, value in (("max_steps", max_steps), ("history", history)):
+        whole = isinstance(value, int | np.integer) and value >= 0
+        checks.require(whole, f"{name} is {value!r}; it must be a whole number of at least 0.")
 
 
 def lasso(
@@ -87,7 +107,7 @@ def lasso(
     gap >= P(w) - P*, in the scaling and the units that were asked; `converged` says that it is at most tolerance * P(0),
     P(0) = |y|^2 / (2n) or |y|^2 / 2. Numbers are answered in float64, as NumPy arrays, whatever JAX's default precision is.
     Under `jit`, `vmap` and `grad` the answer is traced, in the dtype of JAX, and the gap has the rounding of that dtype
-    added. n = 0 and y = 0 give zero.
+    added: in float32 no more than about 1e-5 P(0) can be certified, so ask for that. n = 0 and y = 0 give zero.
 
     Raises `ValueError` for shapes that do not fit, non-finite values, columns or labels whose largest number is beyond
     1e+-100, and a penalty or weights that are not above zero: at zero only an exact fit would have a certificate.
@@ -98,8 +118,8 @@ def lasso(
         return _solve(*numbers, start(Prompt.of(x, y)) if callable(start) else start, *options)
     check_problem(*numbers, scaling)
     with jax.enable_x64(True):
-        wide = jax.tree.map(lambda value: np.asarray(value, dtype=np.float64), numbers)
-        first = start(Prompt.of(wide[0], wide[1])) if callable(start) else start
+        wide = tuple(map(widened, numbers))
+        first = start(Prompt.of(x, y)) if callable(start) else start
         if first is not None:
             checks.shape("start", first, (np.shape(x)[1],))
         return jax.tree.map(np.asarray, _compiled(*wide, first, *options))

@@ -123,8 +123,13 @@ def check_problem(x: Any, y: Any, penalty: Any, ridge: Any, weights: Any, scalin
     checks.shape("y", y, (np.shape(x)[0],))
     checks.require(np.shape(x)[1] > 0, "x has no columns; give at least one.")
     check_magnitudes(x, y)
-    checks.positive("penalty", penalty.of_largest if isinstance(penalty, Fraction) else penalty)
+    level = penalty.of_largest if isinstance(penalty, Fraction) else penalty
+    checks.shape("penalty", level, ())
+    checks.positive("penalty", level)
+    checks.shape("ridge", ridge, ())
     checks.nonnegative("ridge", ridge)
+    too_large = checks.concrete(ridge) and float(ridge) > SMALLEST**-2
+    checks.require(not too_large, f"ridge is {ridge}; it must be at most {SMALLEST**-2:g}.")
     if weights is not None:
         checks.shape("weights", weights, (np.shape(x)[1],))
         if checks.concrete(weights):
@@ -137,9 +142,19 @@ def prompt_problem(prompt: Prompt, penalty: ScalarLike | Fraction, **options: An
     return problem(design_matrix(prompt), prompt.y, penalty, n_used=prompt.n_used, **options)
 
 
+def widened(value: Any) -> Any:
+    """A number or array as float64 of NumPy, within a `Fraction` too; None stays."""
+    if isinstance(value, Fraction):
+        return Fraction(widened(value.of_largest))
+    return None if value is None else np.asarray(value, dtype=np.float64)
+
+
 def check_magnitudes(x: Any, y: Any) -> None:
     """Refuse, where they are concrete, numbers that are not finite, and columns of x (..., n, d) or y (..., n) off scale."""
     for name, values, axis in (("x", x, -2), ("y", y, -1)):
+        checks.require(not np.iscomplexobj(values), f"{name} is complex; give real numbers.")
+        masked = isinstance(values, np.ma.MaskedArray)
+        checks.require(not masked, f"{name} is a masked array; leave out the examples that are masked, or fill them.")
         checks.finite(name, values)
         if checks.concrete(values):
             tops = np.max(np.abs(np.asarray(values, dtype=np.float64)), axis=axis, initial=0.0)

@@ -77,5 +77,5 @@ def largest_gap(data: Data, solutions: np.ndarray) -> float:
         prefix = Data(data.x[:, :n], data.y[:, :n])
         for k, penalty in enumerate(PENALTIES):
             gaps = relative_gaps(prefix, solutions[:, n - 1, k], np.full(len(data.y), n * penalty))
-            worst = max(worst, float(gaps.max()))
+            worst = float(np.maximum(worst, gaps.max()))  # NaN stays
     return worst
