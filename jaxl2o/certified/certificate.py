@@ -9,10 +9,15 @@ from jaxl2o.certified.problem import Problem
 
 
 class Gap(NamedTuple):
-    """bound >= P(w) - P* of the numbers as they are; rounding: the part of it that stands for rounding errors."""
+    """bound >= P(w) - P* of the numbers as they are; rounding: the part of it that stands for rounding errors.
+
+    It was made from y - X w (n,), and from X'(y - X w) - e w (d,), the two products with X that a round then need not repeat.
+    """
 
     bound: Float[Array, ""]
     rounding: Float[Array, ""]
+    residual: Float[Array, " n"]
+    correlation: Float[Array, " d"]
 
 
 def duality_gap(problem: Problem, w: Float[Array, " d"]) -> Gap:
@@ -49,7 +54,7 @@ def duality_gap(problem: Problem, w: Float[Array, " d"]) -> Gap:
     slack = q * (jnp.abs(1.0 - s) * length + 0.5 * q) + s * (p @ jnp.abs(w)) + g(d + 8) * (cost + s * jnp.abs(gain)).sum()
     bound = (value + slack) * (1.0 + 4.0 * g(n + d + 16))
     known = jnp.isfinite(bound)
-    return Gap(jnp.where(known, bound, jnp.inf), jnp.where(known, bound - ideal, jnp.inf))
+    return Gap(jnp.where(known, bound, jnp.inf), jnp.where(known, bound - ideal, jnp.inf), r, c)
 
 
 def least_gap(

@@ -106,26 +106,26 @@ class Descent(NamedTuple):
         gram = columns @ x if self.shared or whole else None
         curvature = jnp.sum(x**2, axis=0) + ridge
 
-        def part_of(near: Any, w: Array, c: Array, raised: Array | float) -> Part:
+        def part_of(near: Any, w: Array, gap: Gap, raised: Array | float) -> Part:
             """The problem in the features `near`, an index."""
-            r = problem.residual(w)
+            r, c = gap.residual, gap.correlation
             products = columns[near] @ columns[near].T if gram is None else gram[near][:, near]
             inside = r @ r + ridge[near] @ w[near] ** 2
             above, below = raised * problem.above[near], raised * problem.below[near]
             return Part(products + jnp.diag(ridge[near]), w[near], c[near], inside, above, below)
 
         def turn(now: Iterate, gap: Gap, most: Array, size: int) -> tuple[Iterate, Array]:
-            w, c = now.w, problem.correlation(now.w)
+            w, c = now.w, gap.correlation
             floor, most = jnp.maximum(0.5 * limit, gap.rounding), jnp.minimum(most, EPOCHS_A_ROUND)
             if whole:
-                w, epochs = descend(part_of(slice(None), w, c, 1.0), floor, most)
+                w, epochs = descend(part_of(slice(None), w, gap, 1.0), floor, most)
                 return now._replace(w=w), epochs
             # also where it takes all features: an index that stood still would have XLA make X'X before it is needed
-            out = excluded(problem, w, c, gap, curvature)
+            out = excluded(problem, w, gap, curvature)
             near = nearest(problem, w, c, out, curvature, size)
             violation = jnp.max(jnp.maximum(c / problem.above, -c / problem.below))
             raised = jnp.clip(SHARE_OF_VIOLATION * violation, 1.0, now.raised)
-            part = part_of(near, w, c, raised)
+            part = part_of(near, w, gap, raised)
             # nothing that is left out can matter: what solves the part solves the whole
             last = (jnp.sum(~out | (w != 0.0)) <= size) & (raised == 1.0)
             enough = jnp.maximum(SHARE_OF_GAP * part.gap(part.w, part.c), floor)
