@@ -15,11 +15,11 @@ from jaxl2o.certified.working_set import excluded, nearest
 
 # between two looks at X itself, so that rounding does not gather in c
 EPOCHS_A_ROUND = 100
-# coordinates between which c is kept up for each other alone, and then for all
+# coordinates of a block, or as many as divide the part evenly
 BLOCK = 8
 # a part is solved to this share of the gap it starts with; its penalty is at least this share of the largest violation
 SHARE_OF_GAP = 0.02
-SHARE_OF_VIOLATION = 0.2
+SHARE_OF_VIOLATION = 0.1
 # features that a part may have at most: its second moments then take 8 MB in float64
 WIDEST = 1024
 
@@ -46,8 +46,9 @@ class Part(NamedTuple):
 def descend(part: Part, limit: Float[Array, ""], most: Int[Array, ""]) -> tuple[Float[Array, " k"], Int[Array, ""]]:
     """w_j <- argmin P over w_j alone, c <- c - gram_j dw_j, cyclically, until the part's gap is at most `limit`, at least once.
 
-    (Friedman, Hastie, Tibshirani 2010, covariance updates.) Returns w and the epochs, 1 to `most`. The coordinate is
-    the same in all lanes of a vmap, so that their rows are slices and not gathers.
+    (Friedman, Hastie, Tibshirani 2010, covariance updates.) Returns w and the epochs, 1 to `most`. Within a block of
+    coordinates c is kept up for the block alone, and for all after it, by one product: the iterates are the same. The
+    block is the same in all lanes of a vmap, so that their rows are slices and not gathers.
     """
     curvature = jnp.diagonal(part.gram)
     inverse = jnp.where(curvature > 0.0, 1.0 / jnp.where(curvature > 0.0, curvature, 1.0), 0.0)
@@ -93,12 +94,12 @@ class Descent(NamedTuple):
     """Coordinate descent on a working set of `size` features, chosen anew each round; on all of them if d <= size.
 
     A round makes c = X'(y - X w) - e w and the gap from X, takes the nearest features that the gap does not exclude
-    (`working_set`), and descends with their second moments. At first the penalties are raised, to a fifth of what would
+    (`working_set`), and descends with their second moments. At first the penalties are raised, to a tenth of what would
     leave c without a violation, then less and less, as along a path: the set is never filled with features that the answer
     does not have. They never rise again, so that the rounds end as plain block descent. `steps` counts epochs, times that
     the coordinates of a part were gone through; `history` has the gap at the start and after every round.
 
-    size: of the working set. When seven eighths of it are not zero, rounds go on with four times as many, and then 1,024.
+    size: of the working set. When more than 15/16 of it are not zero, rounds go on with twice as many, and then 1,024.
     shared: X is one for many problems of a vmap (`in_axes` None): X'X is made once, and parts are taken from it.
     """
 
@@ -142,11 +143,11 @@ class Descent(NamedTuple):
             return Iterate(w.at[near].set(found, unique_indices=True), raised), epochs
 
         progress = begin(problem, Iterate(start, jnp.full_like(limit, jnp.inf)), history)
-        widths = sorted({min(size, d) for size in (self.size, 4 * self.size, max(WIDEST, self.size))})
+        widths = sorted({min(size, d) for size in (self.size, 2 * self.size, max(WIDEST, self.size))})
         for size in widths:
 
             def roomy(now: Iterate, size: int = size) -> Array | bool:
-                return size == widths[-1] or jnp.sum(now.w != 0.0) <= 7 * size // 8
+                return size == widths[-1] or jnp.sum(now.w != 0.0) <= 15 * size // 16
 
             progress = until_small(problem, partial(turn, size=size), progress, limit, max_steps, roomy)
         return progress.run
