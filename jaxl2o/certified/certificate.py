@@ -9,10 +9,15 @@ from jaxl2o.certified.problem import Problem
 
 
 class Gap(NamedTuple):
-    """bound >= P(w) - P* of the numbers as they are; rounding: the part of it that stands for rounding errors."""
+    """bound >= P(w) - P* of the numbers as they are; rounding: the part of it that stands for rounding errors.
+
+    It was made from y - X w (n,), and from X'(y - X w) - e w (d,), the two products with X that a round then need not repeat.
+    """
 
     bound: Float[Array, ""]
     rounding: Float[Array, ""]
+    residual: Float[Array, " n"]
+    correlation: Float[Array, " d"]
 
 
 def duality_gap(problem: Problem, w: Float[Array, " d"]) -> Gap:
@@ -51,7 +56,7 @@ def duality_gap(problem: Problem, w: Float[Array, " d"]) -> Gap:
     bound = (value + slack) * (1.0 + 4.0 * g(n + d + 16))
     valid = jnp.all(problem.ridge >= 0.0) & jnp.all((problem.above > 0.0) & (problem.below > 0.0))
     known = jnp.isfinite(bound) & valid
-    return Gap(jnp.where(known, bound, jnp.inf), jnp.where(known, bound - ideal, jnp.inf))
+    return Gap(jnp.where(known, bound, jnp.inf), jnp.where(known, bound - ideal, jnp.inf), r, c)
 
 
 def least_gap(

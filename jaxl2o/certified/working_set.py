@@ -8,9 +8,7 @@ from jaxl2o.certified.certificate import Gap, least_gap
 from jaxl2o.certified.problem import Problem
 
 
-def excluded(
-    problem: Problem, w: Float[Array, " d"], c: Float[Array, " d"], gap: Gap, curvature: Float[Array, " d"]
-) -> Bool[Array, " d"]:
+def excluded(problem: Problem, w: Float[Array, " d"], gap: Gap, curvature: Float[Array, " d"]) -> Bool[Array, " d"]:
     """The features that are zero at the answer, proved by the gap (Fercoq, Gramfort, Salmon 2015, arXiv:1505.03410).
 
     D is strongly concave, so the best theta lies within sqrt(2 gap) of theta = s (y - X w), and a feature whose constraint
@@ -20,7 +18,7 @@ def excluded(
 
     A column of zeros is never needed.
     """
-    r = problem.residual(w)
+    r, c = gap.residual, gap.correlation
     _, s = least_gap(w, c, r @ r + problem.ridge @ w**2, problem.above, problem.below)
     room = jnp.minimum(problem.above - s * c, problem.below + s * c)
     return (room > jnp.sqrt(2.0 * curvature * gap.bound)) | (curvature == 0.0)
