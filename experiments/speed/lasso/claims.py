@@ -65,7 +65,7 @@ def prefixes(results: Results) -> list[Claim]:
     """The baseline of in-context learning."""
     seconds, (prompts, subset) = results["prefixes/seconds"], results["prefixes/prompts"]
     theirs = float(results["prefixes/their_seconds"]) * int(prompts) / int(subset)
-    words = f"all 40 prefixes of {prompts:,} prompts at five penalties, all cores"
+    words = f"all 40 prefixes of {prompts:,} prompts at five penalties, {int(results['prefixes/cores'])} cores"
     return [
         claim(
             "lasso/prefix-baseline-seconds",

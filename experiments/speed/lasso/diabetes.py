@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from sklearn.datasets import load_diabetes
-from sklearn.linear_model import lasso_path
+from sklearn.linear_model import Lasso, lasso_path
 
 from experiments.common import Results
 from experiments.speed.lasso import theirs
@@ -67,8 +67,9 @@ def derivatives(peers: tuple[str, ...]) -> Results:
 
 
 def closed_form(x: np.ndarray, y: np.ndarray, x_held: np.ndarray, y_held: np.ndarray, penalty: float) -> float:
-    """With the active set A and its signs s: w_A = (X_A'X_A)^-1 (X_A'y - n penalty s), so dw_A = -n (X_A'X_A)^-1 s."""
-    active = np.flatnonzero(w := lasso(x, y, float(penalty), tolerance=1e-12).solution)
+    """On scikit-learn's active set A with signs s: w_A = (X_A'X_A)^-1 (X_A'y - n penalty s), so dw_A = -n (X_A'X_A)^-1 s."""
+    w = Lasso(alpha=penalty, fit_intercept=False, tol=1e-14, max_iter=1_000_000).fit(x, y).coef_
+    active = np.flatnonzero(w)
     gram, signs = x[:, active].T @ x[:, active], np.sign(w[active])
     exact = np.linalg.solve(gram, x[:, active].T @ y - len(y) * penalty * signs)
     moved = -len(y) * np.linalg.solve(gram, signs)

@@ -52,6 +52,7 @@ def measure(prompts: int, subset: int, rounds: int) -> dict[str, Any]:
     their_seconds = perf_counter() - began
     return {
         "seconds": seconds,
+        "cores": len(devices),
         "compiling": first - min(seconds),
         "gap": largest_gap(data, solutions),
         "their_gap": largest_gap(few, theirs),

@@ -28,7 +28,7 @@ class Case(NamedTuple):
 
 CASES = {
     "many-small": Case("10,000 problems, 40 × 20, an X each", 10_000, 40, 20, 3, False, 64, 1),
-    "shared-x": Case("10,000 labels of one X, 250 × 500", 10_000, 250, 500, 25, True, 128, 2),
+    "shared-x": Case("10,000 labels of one X, 250 × 500", 10_000, 250, 500, 25, True, 32, 2),
     "few-large": Case("100 problems, 250 × 500, an X each", 100, 250, 500, 25, False, 1, 3),
 }
 
