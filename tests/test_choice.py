@@ -157,6 +157,12 @@ HOLE[0, 0] = np.nan
 REFUSED = [
     (lambda: lasso_cv(X, Y, rule="median"), ("rule is 'median'", "one_standard_error")),
     (lambda: lasso_cv(X, Y, folds=1), ("folds is 1, for 23 examples", "between 2")),
+    (lambda: lasso_cv(X, Y, folds=2.5), ("folds is 2.5", "whole number between 2")),
+    (
+        lambda: lasso_cv(X, Y, folds=Split(np.ones((1, 23)), np.ones((1, 23))), rule="one_standard_error"),
+        ("one fold", "minimum"),
+    ),
+    (lambda: information_criteria(np.zeros((1, 9)), X[:, :9], 0.0 * Y), ("without an error", "noise_variance")),
     (lambda: lasso_cv(X, Y, folds=24), ("folds is 24, for 23 examples", "between 2")),
     (lambda: lasso_cv(X, Y, folds=NUMBERS + 1), ("a fold is tested on no example", "fewer folds")),
     (lambda: lasso_cv(X, Y, folds=NUMBERS - 1), ("number the examples' folds from 0",)),

@@ -11,12 +11,14 @@ from sklearn.linear_model import Lasso
 from jaxl2o.certified.certificate import duality_gap
 from jaxl2o.certified.descent import Descent
 from jaxl2o.certified.fista import Fista
-from jaxl2o.certified.lasso import certified, lasso
-from jaxl2o.certified.problem import Fraction, prompt_problem
+from jaxl2o.certified.homotopy import Homotopy
+from jaxl2o.certified.lasso import certified, check_run, lasso
+from jaxl2o.certified.problem import Fraction, check_problem, prompt_problem
 from jaxl2o.objectives import lasso_objective
 from jaxl2o.solvers.in_context import in_context_alista, in_context_start
 from jaxl2o.solvers.proximal import penalty_max
 from jaxl2o.solvers.unroll import unroll
+from jaxl2o.solvers.varying import VaryingLayers, lista_vm
 from jaxl2o.types import Prompt
 
 # n, d, penalty as a fraction of the largest: tall, wide, square, one example, one feature, strong and weak penalties
@@ -175,6 +177,9 @@ def test_many_problems_at_once():
         )
 
 
+VARYING = VaryingLayers(jnp.tile(0.4 * jnp.eye(20), (8, 1, 1)), jnp.full(8, 0.05))
+
+
 def planted(shape=(10, 20), seed=3, sparsity=3):
     """X, y = X b and b with three entries."""
     rng = np.random.default_rng(seed)
@@ -183,8 +188,9 @@ def planted(shape=(10, 20), seed=3, sparsity=3):
     return x, x @ b, b
 
 
-# what brings a start: the in-context ALISTA that is trained nowhere, and what no solver should bring
+# what brings a start: in-context ALISTA and LISTA-VM that are trained nowhere, and what no solver should bring
 STARTS = {
+    "LISTA-VM": lambda prompt: unroll(lista_vm(VARYING), prompt, 8, keep="last"),
     "in-context ALISTA": lambda prompt: unroll(in_context_alista(in_context_start(12)), prompt, 12, keep="last"),
     "NaN": lambda prompt: jnp.full(prompt.x.shape[1], jnp.nan),
     "far": lambda prompt: jnp.full(prompt.x.shape[1], 1e30),
@@ -217,7 +223,8 @@ def test_the_history_is_of_gaps():
     x, y = problem(*SHAPE)
     found = lasso(x, y, PENALTY, history=400, tolerance=1e-10, method=Fista(steps_a_check=1))
     seen = found.history[: found.steps + 1]
-    assert np.all(np.isfinite(seen)) == np.all(np.isnan(found.history[found.steps + 1 :]))
+    assert np.all(np.isfinite(seen))
+    assert np.all(np.isnan(found.history[found.steps + 1 :]))
     np.testing.assert_allclose(seen[-1], found.gap, rtol=1e-3)
     assert seen[0] >= value(x, y, np.zeros(10), PENALTY) - value(x, y, found.solution, PENALTY)
 
@@ -296,6 +303,10 @@ def test_every_table_of_numbers_gets_a_certified_answer(seed, kind, exponents, s
     assert np.all(np.isfinite(found.solution))
     if share >= 1.0:
         np.testing.assert_array_equal(found.solution, 0.0)
+    elif kind != "as drawn":
+        x, y = x.astype(float), y.astype(float)
+        penalty = share * largest_penalty(x, y)
+        assert value(x, y, found.solution, penalty) - value(x, y, scikit_learn(x, y, penalty), penalty) <= found.gap
     if kind == "zero column":
         assert found.solution[2] == 0.0
     if kind == "as drawn":
@@ -312,3 +323,71 @@ def test_float32_is_certified_by_what_it_can_know():
     assert not found.converged
     excess = value(X, Y, np.asarray(found.solution, dtype=np.float64), PENALTY) - BEST
     assert excess <= found.gap <= 1e-4 * value(X, Y, np.zeros(10), PENALTY)
+
+
+@pytest.mark.parametrize("method", [Descent(), Fista(), Homotopy()])
+def test_no_certificate_of_what_is_no_problem(method):
+    """A ridge below zero, met while tracing, has an infinite gap and has not converged."""
+    answer = jax.jit(lambda ridge: lasso(X, Y, PENALTY, ridge=ridge, method=method, max_steps=50))(-0.5)
+    assert not answer.converged
+    assert answer.gap == np.inf
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_float32_gaps_are_not_rounded_to_zero(scale):
+    """In units whose square float32 cannot hold a gap is never zero, and never certified if it is infinite."""
+    with jax.enable_x64(False):
+        data = X.astype(np.float32), (scale * Y).astype(np.float32)
+        found = jax.jit(lambda x, y: lasso(x, y, Fraction(0.1), tolerance=1e-4))(*data)
+        assert found.gap > 0.0
+        assert found.converged == np.isfinite(found.gap)
+        np.testing.assert_allclose(found.solution / scale, ANSWER, atol=1e-2)
+
+
+def test_no_step_is_taken_that_rounding_hides():
+    """A penalty far below the rounding of X'y ends at once, not after `max_steps`, and is not called converged."""
+    x = np.random.default_rng(0).normal(size=(36, 12))
+    centred = x - x.mean(axis=0)
+    found = lasso(centred, np.ones(36), Fraction(1e-3), tolerance=1e-12)
+    assert found.steps < 1000
+    assert found.gap >= 0.0
+
+
+def test_the_history_begins_with_the_start():
+    """However few steps are left for the last round, the first gap that is kept is that of zero."""
+    few, many = (lasso(X, Y, PENALTY, method=Fista(10), max_steps=steps, history=3).history for steps in (7, 100))
+    np.testing.assert_allclose(few[0], many[0], rtol=1e-12)
+    assert np.isfinite(few[1])
+    assert np.isnan(few[2])
+
+
+def test_lists_are_arrays():
+    """Python lists of numbers get the answer of the arrays that they make."""
+    np.testing.assert_array_equal(lasso(X.tolist(), Y.tolist(), PENALTY).solution, lasso(X, Y, PENALTY).solution)
+
+
+MISTAKES = {
+    "a penalty each": (lambda: check_problem(X, Y, np.full(10, 0.1), 0.0, None, "mean"), ("penalty has shape (10,)", "()")),
+    "a ridge each": (lambda: check_problem(X, Y, 0.1, np.ones(10), None, "mean"), ("ridge has shape (10,)", "()")),
+    "no penalty": (lambda: lasso(X, Y, 0.0), ("penalty is 0", "greater than zero")),
+    "a complex X": (lambda: lasso(X + 1j, Y, 0.1), ("x is complex", "real numbers")),
+    "a masked X": (lambda: lasso(np.ma.masked_greater(X, 1.0), Y, 0.1), ("x is a masked array", "leave out")),
+    "a column off the scale": (lambda: lasso(1e-120 * X, Y, 0.1), ("x has a largest number of", "between 1e-100 and 1e100")),
+    "no columns": (lambda: lasso(X[:, :0], Y, 0.1), ("x has no columns", "at least one")),
+    "a scaling of others": (lambda: check_problem(X, Y, 0.1, 0.0, None, "sum"), ("scaling is 'sum'", "'half_sum'")),
+    "a class": (lambda: lasso(X, Y, 0.1, method=Descent), ("method is", "Descent()")),
+    "a name": (lambda: check_run("fista", 1e-8, 100), ("method is 'fista'", "Fista()")),
+    "steps that are not whole": (lambda: check_run(Descent(), 1e-8, 1e5), ("max_steps is 100000.0", "whole number")),
+    "a history below zero": (lambda: lasso(X, Y, 0.1, history=-1), ("history is -1", "whole number")),
+    "a tolerance that is NaN": (lambda: lasso(X, Y, 0.1, tolerance=np.nan), ("tolerance has 1 non-finite", "finite")),
+    "no steps a check": (lambda: lasso(X, Y, 0.1, method=Fista(0)), ("steps_a_check is 0", "at least 1")),
+    "an empty working set": (lambda: lasso(X, Y, 0.1, method=Descent(0)), ("size is 0", "at least 1")),
+    "a start of others": (lambda: lasso(X, Y, 0.1, start=np.zeros(3)), ("start has shape (3,)", "(10,)")),
+    "weights of zero": (lambda: lasso(X, Y, 0.1, weights=np.zeros(10)), ("weights is 0", "greater than zero")),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_one_sentence(mistake, refused):
+    """Each says what was given and what is needed."""
+    refused(*MISTAKES[mistake])

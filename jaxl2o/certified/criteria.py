@@ -58,7 +58,7 @@ def information_criteria(
     with jax.enable_x64(True):
         given = [None if part is None else np.asarray(part, dtype=np.float64) for part in given]
         criteria = jax.tree.map(np.asarray, _compiled(*given, intercept))
-    known = criteria.noise_variance > 0.0
+    known = bool(criteria.noise_variance > 0.0)
     checks.require(known, "least squares fits y without an error, which says nothing of the noise; give a noise_variance.")
     return criteria
 

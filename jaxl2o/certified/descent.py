@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from jaxl2o import checks
 from jaxl2o.certified.certificate import Gap, least_gap
 from jaxl2o.certified.method import Run, begin, until_small
 from jaxl2o.certified.problem import Problem
@@ -110,6 +111,7 @@ class Descent(NamedTuple):
         self, problem: Problem, start: Float[Array, " d"], limit: Float[Array, ""], max_steps: int, history: int
     ) -> Run:
         """From `start` until the gap is at most `limit`, or half of it is rounding, or `max_steps` epochs."""
+        checks.require(self.size >= 1, f"size is {self.size}; a working set has at least 1 feature.")
         x, ridge = problem.x, problem.ridge
         d = x.shape[1]
         columns, whole = x.T, d <= self.size

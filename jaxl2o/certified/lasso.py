@@ -61,24 +61,24 @@ def certified(
         run = method(frozen, first, 0.9 * limit, max_steps, history)
         solution = with_derivative(scaled, lax.stop_gradient(run.solution))
         gap = duality_gap(frozen, lax.stop_gradient(solution)).bound
-    in_units = _squared(gap, label)
-    seen = None if run.history is None else _squared(run.history, label)
+    in_units = times(times(gap, label), label)
+    seen = None if run.history is None else times(times(run.history, label), label)
     return Certified(solution * label / unit, in_units, (gap <= limit) & jnp.isfinite(in_units), run.steps, seen)
 
 
-def _squared(gap: Float[Array, "*checks"], label: Float[Array, ""]) -> Float[Array, "*checks"]:
-    """gap * label^2, which is not rounded to zero."""
-    return jnp.where(gap > 0.0, jnp.maximum(gap * label * label, jnp.finfo(gap.dtype).tiny), gap)
+def times(gap: Float[Array, "*checks"], unit: ScalarLike) -> Float[Array, "*checks"]:
+    """gap * unit, which is not rounded to zero."""
+    return jnp.where(gap > 0.0, jnp.maximum(gap * unit, jnp.finfo(gap.dtype).tiny), gap)
 
 
-def check_run(method: Method, tolerance: ScalarLike, max_steps: int, history: int = 0) -> None:
+def check_run(method: Any, tolerance: Any, max_steps: Any, history: Any = 0) -> None:
     """Refuse what no run can be made of."""
     is_method = callable(method) and not isinstance(method, type)
     checks.require(is_method, f"method is {method!r}; it must be one such as Descent(), Fista() or Homotopy().")
     checks.shape("tolerance", tolerance, ())
     checks.nonnegative("tolerance", tolerance)
     for name, value in (("max_steps", max_steps), ("history", history)):
-        whole = isinstance(value, int | np.integer) and value >= 0
+        whole = isinstance(value, int | np.integer) and bool(value >= 0)
         checks.require(whole, f"{name} is {value!r}; it must be a whole number of at least 0.")
 
 
@@ -117,6 +117,7 @@ def lasso(
     if not checks.concrete((numbers, None if callable(start) else start)):
         return _solve(*numbers, start(Prompt.of(x, y)) if callable(start) else start, *options)
     check_problem(*numbers, scaling)
+    check_run(method, tolerance, max_steps, history)
     with jax.enable_x64(True):
         wide = tuple(map(widened, numbers))
         first = start(Prompt.of(x, y)) if callable(start) else start
@@ -142,8 +143,8 @@ def _solve(
     given = problem(x, y, penalty, ridge=ridge, weights=weights, nonnegative=nonnegative, scaling=scaling)
     answer = certified(given, method, start, tolerance, max_steps, history)
     share = 1.0 / max(given.x.shape[0], 1) if scaling == "mean" else 1.0
-    seen = None if answer.history is None else answer.history * share
-    return answer._replace(gap=answer.gap * share, history=seen)
+    seen = None if answer.history is None else times(answer.history, share)
+    return answer._replace(gap=times(answer.gap, share), history=seen)
 
 
 _compiled = jax.jit(_solve, static_argnames=("nonnegative", "scaling", "method", "max_steps", "history"))
