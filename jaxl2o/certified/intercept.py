@@ -42,6 +42,6 @@ def centred(x: Any, y: Any, counts: Any, intercept: bool) -> Centred:
 def _about(values: Any, mean: Any, root: Any) -> Any:
     """root * (values - mean), but zero in columns that differ from their mean by rounding alone."""
     apart = root * (values - (mean[None] if values.ndim == 2 else mean))
-    rounding = len(values) * np.finfo(values.dtype).eps * abs(root * values).max(axis=0)
+    rounding = len(values) * np.finfo(apart.dtype).eps * abs(root * values).max(axis=0)
     kept = abs(apart).max(axis=0) > rounding
     return apart * (kept[None] if values.ndim == 2 else kept)
