@@ -67,7 +67,7 @@ def test_outside_a_models_range_the_lasso_answers(given):
     """One sentence that says what the model is for, and the certified answer, --raw or not."""
     printed, w = solved(given, "--method", "small-tf-d20", "--raw", x="few.npy", y="three.npy")
     sentence = printed.splitlines()[0]
-    assert sentence.startswith("small-tf-d20 is for 20 coefficients from 10 measurements, but x has shape (3, 20); ")
+    assert sentence.startswith("small-tf-d20 is for 20 coefficients from 6 to 19 measurements, but x has shape (3, 20); ")
     assert sentence.endswith("the certified Lasso answers.")
     np.testing.assert_array_equal(w, solved(given, x="few.npy", y="three.npy")[1])
 

@@ -108,7 +108,7 @@ def test_outside_of_its_range(refused):
     """Another d, or an n that it was not trained on, is refused in one sentence that names both; so is another name."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(10, 21))
-    refused(lambda: recover(x, x[:, 0], "small-tf-d20"), ("20 coefficients from 10", "(10, 21)", "'lasso'"))
+    refused(lambda: recover(x, x[:, 0], "small-tf-d20"), ("20 coefficients from 6 to 19", "(10, 21)", "'lasso'"))
     refused(lambda: load_pretrained("in-context-alista-d20").method(Prompt.of(x[:1, :20], x[:1, 0])), ("(1, 20)",))
     refused(lambda: load_pretrained("gpt2"), ("'gpt2'", "small-tf-d20"))
 
