@@ -42,6 +42,7 @@ EXPERIMENTS = (
     "sparse_recovery",
     "sparse_recovery.transformers",
     "sparse_recovery.at_length",
+    "sparse_recovery.weights",
     "l2o_benchmark",
     "memformer",
     "memformer.published",
@@ -201,6 +202,8 @@ def execute(
     claims = conclude(module, results, folder, console)
     console.print(table_of(claims))
     if keep:
+        if hasattr(module, "keep_more"):
+            module.keep_more(folder)
         keep_results(folder, RESULTS / name / kept_name(module, folder.name, results))
     return claims
 

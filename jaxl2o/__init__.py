@@ -20,6 +20,7 @@ from jaxl2o.constructions.construction import gap as gap
 from jaxl2o.models.config import TransformerConfig as TransformerConfig
 from jaxl2o.models.learner import transformer_learner as transformer_learner
 from jaxl2o.models.transformer import Transformer as Transformer
+from jaxl2o.pretrained import load_pretrained as load_pretrained
 from jaxl2o.recover import recover as recover
 from jaxl2o.solvers.implicit import Implicit as Implicit
 from jaxl2o.solvers.implicit import iterative_solve as iterative_solve

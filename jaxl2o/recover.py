@@ -4,14 +4,23 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.certified.lasso import certified
 from jaxl2o.certified.problem import Fraction, prompt_problem
+from jaxl2o.constructions.construction import Construction
+from jaxl2o.constructions.first_order import conjugate_gradient
 from jaxl2o.limits.least_squares import minimum_norm
-from jaxl2o.types import Prompt
+from jaxl2o.models.learner import transformer_learner
+from jaxl2o.pretrained import NAMES, load_pretrained
+from jaxl2o.solvers.proximal import fista, penalty_max
+from jaxl2o.solvers.unroll import unroll
+from jaxl2o.types import Prompt, Solver, design_matrix
+
+SHARE = 0.05  # the penalty of the Lasso's methods, over the least one that gives zero
 
 Method = Callable[[Prompt], Float[Array, " d"]]
 
@@ -26,7 +35,35 @@ def lasso_at(fraction: float, tolerance: float = 1e-8, max_steps: int = 100_000)
     return solve
 
 
-METHODS: dict[str, Method] = {"lasso": lasso_at(0.05), "minimum_norm": minimum_norm}
+def by_steps(solver: Callable[[Prompt], Solver], n_steps: int) -> Method:
+    """The iterate of a prompt's solver after so many steps."""
+    return lambda prompt: unroll(solver(prompt), prompt, n_steps, keep="last")
+
+
+def by_theorem(construction: Callable[[int], Construction]) -> Method:
+    """The Transformer that a theorem fills for the prompt's d, asked for the labels of the unit vectors: its coefficients."""
+
+    def answer(prompt: Prompt) -> Float[Array, " d"]:
+        d = design_matrix(prompt).shape[1]
+        filled = construction(d)
+        learner = transformer_learner(filled.config, filled.encoding)
+        return learner.predict(filled.params, prompt._replace(x_query=jnp.eye(d, dtype=prompt.y.dtype)))[-1]
+
+    return answer
+
+
+def pretrained(name: str) -> Method:
+    """The method of a model that ships, whose weights are read when it is first asked."""
+    return lambda prompt: load_pretrained(name).method(prompt)
+
+
+METHODS: dict[str, Method] = {
+    "lasso": lasso_at(SHARE),
+    "minimum_norm": minimum_norm,
+    "fista": by_steps(lambda prompt: fista(SHARE * penalty_max(prompt)), 400),
+    "conjugate_gradient": by_theorem(lambda d: conjugate_gradient(jnp.eye(d), depth=2 * d)),
+    **{name: pretrained(name) for name in NAMES},
+}
 
 
 def recover(x: Any, y: Any, method: str | Method = "lasso") -> Float[np.ndarray, " d"]:
@@ -40,7 +77,11 @@ def recover(x: Any, y: Any, method: str | Method = "lasso") -> Float[np.ndarray,
     recover(x, c y) = c recover(x, y), scaling a column of x divides its coefficient, and the order of the rows does not
     matter. Columns of zeros get the coefficient 0. n = 0 and y = 0 give zeros. Runs in float64.
 
-    Raises `ValueError` for shapes that do not fit, non-finite values and names that are not in `METHODS`.
+    To a Transformer among the models that ship the order of the rows and the signs of columns do matter. What ships was trained
+    on columns of mean square 1 on average and on labels of the mean square of its card, which its method gives to these.
+
+    Raises `ValueError` for shapes that do not fit, non-finite values, names that are not in `METHODS` and problems outside the
+    range of a model that ships.
     """
     if isinstance(method, str):
         checks.require(
@@ -52,8 +93,7 @@ def recover(x: Any, y: Any, method: str | Method = "lasso") -> Float[np.ndarray,
     checks.shape("y", y, (x.shape[0],))
     checks.finite("x", x)
     checks.finite("y", y)
-    column = _root_mean_square(x)
-    label = _root_mean_square(y)
+    column, label = root_mean_square(x), root_mean_square(y)
     with jax.enable_x64(True):
         prompt = Prompt.of(x / np.where(column > 0, column, 1.0), y / (label if label > 0 else 1.0))
         solution = np.asarray(jax.jit(method)(prompt), dtype=np.float64)
@@ -62,7 +102,8 @@ def recover(x: Any, y: Any, method: str | Method = "lasso") -> Float[np.ndarray,
     return np.where(column > 0, solution * label / np.where(column > 0, column, 1.0), 0.0)
 
 
-def _root_mean_square(values: Float[np.ndarray, "n *rest"]) -> Float[np.ndarray, "*rest"]:
+def root_mean_square(values: Float[np.ndarray, "n *rest"]) -> Float[np.ndarray, "*rest"]:
+    """sqrt(mean of squares) over the first axis, whatever the scale; zero where there are no rows."""
     largest = np.max(np.abs(values), axis=0, initial=0.0)
     safe = np.where(largest > 0, largest, 1.0)
     return np.asarray(largest * np.sqrt(np.sum((values / safe) ** 2, axis=0) / max(len(values), 1)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
 
 from jaxl2o.checks import InputError
-from jaxl2o.recover import METHODS, lasso_at, recover
+from jaxl2o.recover import METHODS, SHARE, lasso_at, recover
 from jaxl2o.solvers.proximal import penalty_max
 from jaxl2o.solvers.unroll import unroll
 from jaxl2o.solvers.varying import VaryingLayers, lista_vm
@@ -29,7 +29,9 @@ def network(prompt):
     return unroll(lista_vm(LAYERS), prompt, 3, keep="last")
 
 
-EVERY_METHOD = {**METHODS, "lista-vm": network}
+# what ships is tested apart, and the theorem and FISTA below
+CLASSICAL = {name: METHODS[name] for name in ("lasso", "minimum_norm")}
+EVERY_METHOD = {**CLASSICAL, "lista-vm": network}
 FOR_EVERY_METHOD = pytest.mark.parametrize("name", EVERY_METHOD)
 NUMBERS = st.floats(1e-3, 1e3).flatmap(lambda c: st.sampled_from([c, -c]))
 
@@ -58,7 +60,7 @@ def test_scaling_a_column(name, scale, place):
     np.testing.assert_allclose(answer(name, X * factor) * factor, answer(name), rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CLASSICAL)
 @given(scale=NUMBERS, place=st.integers(0, D - 1))
 def test_flipping_a_column(name, scale, place):
     """Classical methods do not know the sign of a column: its coefficient changes sign with it."""
@@ -117,6 +119,13 @@ def test_a_planted_signal_is_found_exactly_by_enough_rows():
     np.testing.assert_allclose(recover(x, x @ beta, "minimum_norm"), beta, rtol=1e-9)
 
 
+def test_a_theorem_is_a_method():
+    """The Transformer that runs conjugate gradients answers minimum norm, and zero where there is nothing to recover."""
+    np.testing.assert_allclose(recover(X, Y, "conjugate_gradient"), recover(X, Y, "minimum_norm"), rtol=1e-5, atol=1e-7)
+    for x, y in ((np.zeros((0, D)), np.zeros(0)), (X, np.zeros(N))):
+        assert np.all(recover(x, y, "conjugate_gradient") == 0.0)
+
+
 def normalised(x, y):
     """Columns and labels of mean square one, and what they were divided by."""
     column, label = np.sqrt(np.mean(x**2, axis=0)), np.sqrt(np.mean(y**2))
@@ -130,6 +139,19 @@ def test_the_lasso_is_scikit_learns(fraction):
     alpha = fraction * np.abs(x.T @ y).max() / N
     expected = Lasso(alpha=alpha, fit_intercept=False, tol=1e-12, max_iter=1_000_000).fit(x, y).coef_ * unit
     np.testing.assert_allclose(recover(X, Y, lasso_at(fraction, tolerance=1e-13, max_steps=200_000)), expected, atol=1e-5)
+
+
+def test_fista_has_its_rate():
+    """After k steps from zero its objective is at most 2 L |w*|^2 / (k + 1)^2 above the least (Beck and Teboulle 2009)."""
+    x, y, unit = normalised(X, Y)
+    penalty = SHARE * np.abs(x.T @ y).max() / N
+
+    def objective(w):
+        return 0.5 * np.mean((x @ w - y) ** 2) + penalty * np.abs(w).sum()
+
+    least = recover(X, Y, lasso_at(SHARE, tolerance=1e-12)) / unit
+    excess = objective(recover(X, Y, "fista") / unit) - objective(least)
+    assert excess <= 2.0 * np.linalg.norm(x, 2) ** 2 / N * (least @ least) / 401**2
 
 
 @pytest.mark.parametrize("fraction", [1.0, 2.0])
@@ -160,7 +182,10 @@ def test_a_method_sees_normalised_data_in_float64():
 
 
 BAD = {
-    "unknown method": (lambda: recover(X, Y, "omp"), r"there is no method 'omp'; choose one of lasso, minimum_norm, or pass"),
+    "unknown method": (
+        lambda: recover(X, Y, "omp"),
+        r"there is no method 'omp'; choose one of lasso, minimum_norm, .*, or pass",
+    ),
     "x is a vector": (lambda: recover(Y, Y), r"x has shape \(12,\); it must have shape \(any, any\)\."),
     "y is a matrix": (lambda: recover(X, X), r"y has shape \(12, 20\); it must have shape \(12,\)\."),
     "y is too short": (lambda: recover(X, Y[1:]), r"y has shape \(11,\); it must have shape \(12,\)\."),

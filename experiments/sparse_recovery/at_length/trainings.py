@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from experiments.common import Results, Run
+from experiments.common import Results, Run, write_atomically
 from experiments.fitting import fit
 from experiments.parts import place_of
 from experiments.sparse_recovery import methods
@@ -21,6 +21,7 @@ from experiments.sparse_recovery.transformers.measuring import answers, path_of_
 from experiments.sparse_recovery.transformers.networks import Network
 from experiments.sparse_recovery.transformers.random_start import asked
 from jaxl2o.evaluation.curves import squared_errors
+from jaxl2o.pretrained.models import flat
 from jaxl2o.tasks.shift import in_dimensions
 from jaxl2o.training import metrics
 from jaxl2o.training.loop import Chunk, Recipe, start
@@ -51,6 +52,7 @@ def from_theorem(config: Config, run: Run) -> Results:
     best = config.rates[int(np.nanargmin(errors)) if errors else 0]
     results: Results = {"rates/tried": np.array(config.rates), "rates/errors": np.array(errors)}
     params, seen = trained(config, run, "Transformer", recipe(best, config.steps), network, config.steps, config.reports, task)
+    left(run, "theorem", params)
     results["history"], results["history/batch"] = seen, np.array(config.batch)
     paths["Transformer"] = answers(network, params)
     paths["Transformer, no safeguard"] = path_of_bare(network, params)
@@ -70,11 +72,20 @@ def from_random(config: Config, run: Run) -> Results:
     network = on_device(networks.of_the_paper(title, config.d, config.depth, within(config.d), RANDOM))
     recipe = networks.from_random(network, within, sizes, n_steps)
     params = fit(run, title, recipe, network.params, n_steps, jax.random.key(RANDOM))
+    left(run, "random", params)
     losses = np.array([line["loss"] for line in metrics.read(place_of(run, title) / "metrics.jsonl")])
     results = {"random/loss": np.array([part.mean() for part in np.array_split(losses, min(200, len(losses)))])}
     asked(sizes, run, results, title, path_of_bare(network, params), config.longest)
     asked(sizes, run, results, "minimum norm", lambda prompt: methods.shortest(prompt) @ queries(prompt).T, config.longest)
     return results
+
+
+def left(run: Run, part: str, params: Params) -> None:
+    """Leaves the parameters in float32 in the run's folder `weights`, from where `sparse_recovery.weights` ships them."""
+    arrays = {key: np.asarray(leaf, dtype=np.float32) for key, leaf in flat(params).items()}
+    folder = run.folder / "weights"
+    folder.mkdir(exist_ok=True)
+    write_atomically(folder / f"{part}.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **arrays))
 
 
 def on_device(network: Network) -> Network:

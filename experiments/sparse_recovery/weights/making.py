@@ -1,0 +1,150 @@
+"""Every model that ships: where its parameters come from, what it is, and what its card tells beside numbers."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.common import Run
+from experiments.sparse_recovery import methods
+from experiments.sparse_recovery.config import SEEDS
+from experiments.sparse_recovery.measuring import task_of, train
+from experiments.sparse_recovery.transformers import networks
+from experiments.sparse_recovery.weights.config import Config
+from jaxl2o.models.config import TransformerConfig
+from jaxl2o.models.presets import small_tf
+from jaxl2o.pretrained import load_pretrained
+from jaxl2o.pretrained.models import flat
+from jaxl2o.solvers.in_context import InContextLayers, from_logarithms
+from jaxl2o.solvers.varying import MomentumLayers
+from jaxl2o.tasks.shift import random_length
+from jaxl2o.types import Task
+
+Arrays = dict[str, Any]
+
+
+class Made(NamedTuple):
+    """arrays: the parameters by name.  model: how `jaxl2o.pretrained` builds it.  texts: of the card.
+
+    task: as in training, of the usual number of measurements.  n_least, n_most: the numbers of measurements that it answers:
+    from where it was seen to be better than minimum norm on, to where it was measured, or minimum norm is exact and it is not.
+    """
+
+    arrays: Arrays
+    model: dict[str, Any]
+    texts: dict[str, str]
+    task: Task
+    n_least: int
+    n_most: int
+
+
+LAW = "Rows of X are N(0, I) and new for every signal; {sparsity} of {d} coefficients are N(0, 1), at random places; no noise."
+NOISE = "It was trained without noise and knows no noise level."
+
+
+def alista(config: Config, run: Run, in_branches: bool = False) -> Made:
+    """In-context ALISTA of ten measurements: the parameters of the experiment `sparse_recovery`."""
+    task = task_of(config.solvers)
+    layers = train(config.solvers, run, "in-context ALISTA", methods.in_context(config.depth), task)
+    runs = "run in d + 1 branches, of which the simplest answer is given" if in_branches else "in one run"
+    limits = (
+        "Trained at ten measurements; it needs more than twice as many as there are non-zero coefficients, and from d on "
+        "least squares is exact and it is not. With heavy-tailed rows of X its error doubles, at a condition of 10,000 it is "
+        f"four times as large. {NOISE}"
+    )
+    if in_branches:
+        limits += " With eight non-zero coefficients of twenty the simplest answer is worse than that of a single run."
+    texts = {
+        "summary": f"{config.depth} steps of in-context ALISTA, {4 * config.depth} learned scalars, {runs}",
+        "training": f"{config.steps} steps of {config.batch} signals, about half a minute on two cores; seed {SEEDS[1]}.",
+        "limits": limits,
+    }
+    model = {"is": "in-context ALISTA", "weights": "analytic", "in_branches": in_branches}
+    return Made(layer_arrays(layers), model, texts, task, least(config), config.longest)
+
+
+def branches(config: Config, run: Run) -> Made:
+    """The same parameters in branches."""
+    return alista(config, run, in_branches=True)
+
+
+def any_length(config: Config, run: Run) -> Made:
+    """In-context ALISTA of any number of measurements, by one set of parameters."""
+    task = task_of(config.solvers, n=config.longest)
+    method = methods.of_any_length(config.depth)
+    layers = train(config.solvers, run, "any length, in-context ALISTA", method, random_length(task, 1))
+    texts = {
+        "summary": f"{config.depth} steps of in-context ALISTA, {4 * config.depth} learned scalars for every number "
+        "of measurements",
+        "training": f"{config.steps} steps of {config.batch} signals of 1 to {config.longest} measurements; seed {SEEDS[1]}.",
+        "limits": f"At ten measurements its error is half as large again as that of the model for ten. {NOISE}",
+    }
+    model = {"is": "in-context ALISTA", "weights": "relative ridge", "in_branches": False, "share": methods.RIDGE}
+    return Made(layer_arrays(layers), model, texts, task_of(config.solvers), least(config), config.longest)
+
+
+def from_theorem(config: Config, run: Run) -> Made:
+    """Small TF, filled by the theorem of LISTA-VM with momentum and trained on at length."""
+    d, depth = config.d, config.depth
+    shapes = MomentumLayers(jnp.zeros((depth, d, d)), *jnp.zeros((3, depth)))
+    network = networks.filled(shapes, config.n)
+    texts = {
+        "summary": f"Small TF, {depth} layers, filled by the theorem of LISTA-VM with momentum and trained with all parameters "
+        "free",
+        "training": "From the theorem 40,000 steps of 1,024 prompts at a rate of 1e-5, the best of three; seed 0; an H100.",
+        "limits": "Trained at ten measurements alone. The order of the rows and the signs of columns matter a little. Without "
+        f"the safeguard single prompts have errors of hundreds. {NOISE}",
+    }
+    arrays = arrays_of(config, "small-tf", "theorem")
+    model = transformer(network.config, "scratch with memory", "coefficients")
+    return Made(arrays, model, texts, task_of(config.solvers), least(config), config.d - 1)
+
+
+def from_random(config: Config, run: Run) -> Made:
+    """Small TF as published, trained from random parameters with a curriculum."""
+    texts = {
+        "summary": f"Small TF as published, {config.depth} layers, trained from random parameters",
+        "training": "30,000 steps of 256 prompts of up to 40 measurements at a rate of 1e-3, with a curriculum of dimensions "
+        "and of heads; every prefix is asked; seed 8; an H100.",
+        "limits": "It answers labels; coefficients are decoded from its answers to 80 fixed queries. It has learned that "
+        "signals are sparse, not to solve: from d measurements on least squares is exact and it is not. The order of rows "
+        f"matters. {NOISE}",
+    }
+    arrays = arrays_of(config, "small-tf-random", "random")
+    model = transformer(small_tf(config.d, config.depth), "interleaved", "labels")
+    return Made(arrays, model, texts, task_of(config.solvers), least(config), config.longest)
+
+
+MAKERS: dict[str, Callable[[Config, Run], Made]] = {
+    "in-context-alista": alista,
+    "in-context-alista-branches": branches,
+    "in-context-alista-any-n": any_length,
+    "small-tf": from_theorem,
+    "small-tf-random": from_random,
+}
+
+
+def least(config: Config) -> int:
+    """Three tenths of d: six of twenty. With fewer measurements no model's mean error is below that of minimum norm."""
+    return max(1, round(0.3 * config.d))
+
+
+def layer_arrays(learned: InContextLayers) -> Arrays:
+    """What is learned are logarithms; the layers themselves ship."""
+    return from_logarithms(learned)._asdict()
+
+
+def transformer(config: TransformerConfig, encoding: str, gives: str) -> dict[str, Any]:
+    """What a card says of a Transformer: its layers in a loop, which one prompt compiles faster; answers are the same."""
+    return {"is": "Transformer", "config": asdict(replace(config, unroll=False)), "encoding": encoding, "gives": gives}
+
+
+def arrays_of(config: Config, name: str, part: str) -> Arrays:
+    """The parameters of a Transformer, where `sparse_recovery.at_length` left them, or as they ship."""
+    if config.transformers:
+        with np.load(Path(config.transformers) / "weights" / f"{part}.npz", allow_pickle=False) as file:
+            return dict(file)
+    return flat(load_pretrained(f"{name}-d{config.d}").params)

@@ -1,0 +1,216 @@
+"""The command `jaxl2o`: recover a signal of one's own from two files, by any method, with a certificate."""
+
+import difflib
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from jaxl2o.certified.certificate import duality_gap
+from jaxl2o.certified.lasso import lasso
+from jaxl2o.certified.problem import Fraction, check_problem, problem
+from jaxl2o.checks import InputError, require
+from jaxl2o.pretrained import NAMES, load_card
+from jaxl2o.recover import METHODS, SHARE, recover, root_mean_square
+
+try:
+    import tyro
+    from rich.console import Console
+    from rich.table import Table
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"the command jaxl2o needs {missing.name}; install it by: pip install 'jaxl2o[cli]'.") from missing
+
+TOLERANCE = 1e-8  # of the certified answer's gap, relative to the objective at zero
+SHOWN = 12  # coefficients that are printed
+
+# name -> what kind of method it is, and what it answers; pretrained models have a card that says it
+ABOUT = {
+    "lasso": ("certified", "the Lasso, solved to a duality gap"),
+    "minimum_norm": ("closed form", "of all that fit best, the shortest"),
+    "fista": ("solver", "400 steps of FISTA towards the Lasso of penalty 0.05"),
+    "conjugate_gradient": ("theorem", "a Transformer of 2 d layers whose layer t is step t of conjugate gradients"),
+}
+
+
+@dataclass(frozen=True)
+class Solve:
+    """Recover the coefficients w of y = X w, by any method.
+
+    The answer of a method is the start of the certified Lasso, which proves its answer but shrinks it by its penalty: where the
+    measurements have no noise, give a small one, such as 0.001, or --raw.
+    """
+
+    x: Path  # (n, d) measurement matrix, .npy or .csv
+    y: Path  # (n,) measurements, .npy or .csv
+    method: str = "lasso"  # as `jaxl2o list` names it
+    penalty: float = SHARE  # of the Lasso, as a share of the smallest penalty whose answer is zero
+    out: Path | None = None  # where to write w, (d,), as .npy
+    raw: bool = False  # give the method's own answer, whose gap is that of the same Lasso
+
+
+@dataclass(frozen=True)
+class List:
+    """Name the methods, with what they are and where they may be asked."""
+
+
+class Answer(NamedTuple):
+    """Coefficients (d,), their duality gap over the objective at zero, whether it is small enough, and seconds."""
+
+    w: Float[np.ndarray, " d"]
+    gap: float
+    converged: bool
+    seconds: float
+
+
+def method_of(name: str) -> str:
+    """The name, if there is a method of it; else `InputError` names the nearest."""
+    close = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.4)
+    hint = f"did you mean {close[0]!r}?" if close else "`jaxl2o list` names them."
+    require(name in METHODS, f"there is no method {name!r}; {hint}")
+    return name
+
+
+def own_answer(x: np.ndarray, y: np.ndarray, method: str, penalty: float) -> Answer:
+    """What a method answers, and its gap as an answer to the Lasso."""
+    began = time.perf_counter()
+    w = recover(x, y, method)
+    seconds = time.perf_counter() - began
+    with jax.enable_x64(True):
+        given = problem(x, y, Fraction(penalty), weights=weights_of(x))
+        gap, at_zero = float(duality_gap(given, jax.numpy.asarray(w)).bound), float(given.at_zero)
+    relative = gap / at_zero if at_zero > 0.0 else gap
+    return Answer(w, relative, relative <= TOLERANCE, seconds)
+
+
+def certified_answer(x: np.ndarray, y: np.ndarray, penalty: float, start: Float[np.ndarray, " d"] | None = None) -> Answer:
+    """The Lasso on columns of mean square 1, in the user's units, from a start."""
+    began = time.perf_counter()
+    found = lasso(x, y, Fraction(penalty), weights=weights_of(x), start=start, tolerance=TOLERANCE)
+    at_zero = 0.5 * float(np.mean(y**2)) if len(y) else 0.0
+    relative = float(found.gap) / at_zero if at_zero > 0.0 else float(found.gap)
+    return Answer(np.asarray(found.solution), relative, bool(found.converged), time.perf_counter() - began)
+
+
+def weights_of(x: np.ndarray) -> Float[np.ndarray, " d"]:
+    """With these weights the Lasso penalises as on columns of mean square 1; a column of zeros is left out."""
+    size = root_mean_square(x)
+    return np.where(size > 0.0, size, np.inf)
+
+
+def solve(asked: Solve, console: Console) -> None:
+    """Read, recover, print a table, and write; raises `InputError` for what cannot be read or solved."""
+    method, x, y = method_of(asked.method), read(asked.x, 2), read(asked.y, 1)
+    check_problem(x, y, Fraction(asked.penalty), 0.0, None, "mean")
+    require(asked.penalty <= 1.0, f"penalty is {asked.penalty:g}; it is a share, so give at most 1, where the answer is zero.")
+    if asked.out is not None:
+        require(asked.out.suffix == ".npy", f"{asked.out} is no .npy; give --out a name that ends in it.")
+        require(asked.out.parent.is_dir(), f"there is no folder {asked.out.parent}; make it first, or write elsewhere.")
+    outside = load_card(method).outside(*x.shape) if method in NAMES else None
+    if outside:
+        console.print(f"{outside}; the certified Lasso answers.", soft_wrap=True)
+        method = "lasso"
+    answers: dict[str, Answer] = {}
+    if method == "lasso":
+        answers["lasso"] = certified_answer(x, y, asked.penalty)
+    else:
+        answers[f"{method}, its own answer"] = own_answer(x, y, method, asked.penalty)
+        if not asked.raw:
+            (own,) = answers.values()
+            answers["lasso, from there"] = certified_answer(x, y, asked.penalty, own.w)
+    last = list(answers.values())[-1]
+    if asked.out is not None:
+        write(asked.out, last.w)
+    console.print(table_of(answers, x, y))
+    if asked.out is None:
+        console.print(f"the largest: {', '.join(largest(last.w)) or 'none, all are zero'}", soft_wrap=True)
+    else:
+        console.print(f"w is in {asked.out}", soft_wrap=True)
+
+
+def list_methods(console: Console) -> None:
+    """Every method: what it is, its range, and what its card or its table says."""
+    table = Table("method", "kind", "d", "n", "what it is", show_lines=True)
+    for name in METHODS:
+        if name in NAMES:
+            card = load_card(name)
+            of = f"{card.summary}; {card.metrics[0].of}: {card.metrics[0].value:.3g}"
+            table.add_row(name, "pretrained", str(card.d), card.lengths, of)
+        else:
+            kind, says = ABOUT[name]
+            table.add_row(name, kind, "any", "any", says)
+    console.print(table)
+
+
+def table_of(answers: dict[str, Answer], x: np.ndarray, y: np.ndarray) -> Table:
+    """A row an answer: entries that are not zero, |y - X w| / |y|, the gap over the objective at zero, and seconds."""
+    table = Table("answer", "not zero", "misfit", "gap", "converged", "seconds")
+    for name, (w, gap, converged, seconds) in answers.items():
+        size = float(np.linalg.norm(y))
+        misfit = float(np.linalg.norm(y - x @ w)) / (size if size > 0.0 else 1.0)
+        count = f"{np.count_nonzero(w)} of {len(w)}"
+        table.add_row(name, count, f"{misfit:.1e}", f"{gap:.1e}", "yes" if converged else "no", f"{seconds:.2f}")
+    return table
+
+
+def largest(w: Float[np.ndarray, " d"]) -> list[str]:
+    """The largest entries that are not zero, with their places."""
+    order = np.argsort(-np.abs(w), kind="stable")[:SHOWN]
+    return [f"w[{place}] = {w[place]:.6g}" for place in order if w[place] != 0.0]
+
+
+def read(path: Path, n_axes: Literal[1, 2]) -> np.ndarray:
+    """The numbers in a .npy or .csv file as float64; `InputError` for what is no array of so many axes."""
+    require(path.suffix in (".npy", ".csv"), f"{path} is neither .npy nor .csv; give an array in one of these.")
+    require(path.is_file(), f"there is no file {path}; give the path of an array.")
+    try:
+        with warnings.catch_warnings(action="error"):  # an empty file is a warning to NumPy
+            load: Callable[[], Any] = {
+                ".npy": lambda: np.load(path, allow_pickle=False),
+                ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=n_axes),
+            }[path.suffix]
+            values = np.asarray(load(), dtype=np.float64)
+    except (ValueError, TypeError, EOFError, UserWarning) as error:
+        raise InputError(f"{path} has no array of real numbers ({type(error).__name__}); give numbers alone.") from error
+    axes = "1 axis" if n_axes == 1 else f"{n_axes} axes"
+    require(values.ndim == n_axes, f"{path} has shape {values.shape}; it must have {axes}.")
+    return values
+
+
+def write(path: Path, w: Float[np.ndarray, " d"]) -> None:
+    """Write to a file beside `path`, then rename it: `path` is never half-written."""
+    temporary = path.with_name(f".{path.stem}.partial.npy")
+    try:
+        np.save(temporary, w, allow_pickle=False)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main(words: list[str], console: Console) -> None:
+    """Parse the command and run it."""
+    asked = tyro.cli(Solve | List, args=words, prog="jaxl2o", config=(tyro.conf.FlagCreatePairsOff,))
+    if isinstance(asked, Solve):
+        solve(asked, console)
+    else:
+        list_methods(console)
+
+
+def entry() -> int:
+    """Run the command line; a mistake is one sentence and status 1."""
+    try:
+        main(sys.argv[1:], Console(width=None if sys.stdout.isatty() else 120))
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(entry())

@@ -1,0 +1,126 @@
+"""What ships answers as its card says: small files without pickles, complete cards, errors that are measured again."""
+
+import io
+import json
+import tomllib
+import zipfile
+from importlib.resources import files
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxl2o
+from jaxl2o import cli, load_pretrained, recover
+from jaxl2o.pretrained import NAMES, card, load_card
+from jaxl2o.pretrained.models import flat, nested
+from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
+from jaxl2o.types import Prompt
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = files("jaxl2o.pretrained")
+FOR_EVERY = pytest.mark.parametrize("name", NAMES)
+SIGNALS = 200
+
+
+def test_what_ships():
+    """The models that are promised, in at most 20 MB together, each with weights and a card and nothing else."""
+    assert {"in-context-alista-d20", "small-tf-d20", "small-tf-random-d20"} <= set(NAMES)
+    data = [file for file in FOLDER.iterdir() if file.name.endswith((".npz", ".json"))]
+    assert sorted(file.name for file in data) == sorted(f"{name}.{kind}" for name in NAMES for kind in ("npz", "json"))
+    assert sum(len(file.read_bytes()) for file in data) <= 20e6
+
+
+def test_the_wheel_carries_all_that_is_no_code():
+    """Every file of the library that is not Python is package data, and the command and its extra are declared."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["jaxl2o"]
+    package = ROOT / "jaxl2o"
+    carried = {path for pattern in patterns for path in package.glob(pattern)}
+    others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert carried == others
+    assert project["project"]["scripts"] == {"jaxl2o": "jaxl2o.cli:entry"}
+    assert callable(cli.entry)
+    assert {"rich", "tyro"} == {need.partition(">")[0] for need in project["project"]["optional-dependencies"]["cli"]}
+    assert project["project"]["version"] == jaxl2o.__version__
+
+
+@FOR_EVERY
+def test_weights_are_numbers_alone(name):
+    """Every member of the archive is a float32 array without objects, and finite."""
+    content = (FOLDER / f"{name}.npz").read_bytes()
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        assert all(arrays[key].dtype == np.float32 and np.all(np.isfinite(arrays[key])) for key in arrays)
+        assert zipfile.ZipFile(io.BytesIO(content)).namelist() == [f"{key}.npy" for key in arrays]
+
+
+@FOR_EVERY
+def test_a_card_is_complete(name):
+    """Every field says something, the range has both ends, intervals hold their means, and its text reads back as itself."""
+    own = load_card(name)
+    assert own.name == name
+    assert 0 < own.n_least <= own.n_most
+    assert all(metric.low <= metric.value <= metric.high and metric.signals > 0 for metric in own.metrics)
+    assert card.card_of(own.text()) == own
+    assert any("as `recover` asks" in metric.of for metric in own.metrics)
+
+
+def test_a_card_without_a_field_is_refused(refused):
+    """What lacks a field, or says nothing in one, is no card."""
+    fields = json.loads(load_card(NAMES[0]).text())
+    refused(lambda: card.card_of(json.dumps({k: v for k, v in fields.items() if k != "limits"})), ("limits", "again"))
+    refused(lambda: card.card_of(json.dumps({**fields, "law": ""})), ("law", "again"))
+
+
+@FOR_EVERY
+def test_the_error_that_a_card_tells(name, key):
+    """On 200 new signals of the law, asked as `recover` asks: within four standard errors of the card's number."""
+    model = load_pretrained(name)
+    own = next(metric for metric in model.card.metrics if "10 measurements, as `recover`" in metric.of)
+    task = sparse_recovery(exactly(20, 3), fresh(10, 20), n_queries=0)
+
+    def error(key):
+        instance = task.sample(key)
+        x = instance.prompt.x
+        column = jnp.sqrt(jnp.mean(x**2, axis=0))
+        w = model.method(instance.prompt._replace(x=x / column[None])) / column
+        return jnp.sum((w - instance.solution) ** 2), jnp.sum(instance.solution**2)
+
+    errors, sizes = jax.jit(jax.vmap(error))(jax.random.split(key, SIGNALS))
+    relative = np.asarray(errors) / np.mean(sizes)
+    assert abs(relative.mean() - own.value) <= 4.0 * relative.std() / np.sqrt(SIGNALS) + (own.high - own.low) / 2.0
+
+
+def test_in_any_units():
+    """recover by a model's name: labels times c have coefficients times c, a column times s has its own over s."""
+    rng = np.random.default_rng(0)
+    x, beta = rng.normal(size=(10, 20)), np.where(np.arange(20) < 2, 1.0, 0.0)
+    name = "in-context-alista-d20"
+    found, factor = recover(x, x @ beta, name), rng.uniform(0.1, 10.0, size=20)
+    assert np.linalg.norm(found - beta) < 0.3 * np.linalg.norm(beta)
+    np.testing.assert_allclose(recover(x * factor, 1e6 * (x @ beta), name) * factor / 1e6, found, rtol=1e-6, atol=1e-9)
+    assert np.all(recover(x, np.zeros(10), name) == 0.0)
+
+
+def test_outside_of_its_range(refused):
+    """Another d, or an n that it was not trained on, is refused in one sentence that names both; so is another name."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(10, 21))
+    refused(lambda: recover(x, x[:, 0], "small-tf-d20"), ("20 coefficients from 6 to 19", "(10, 21)", "'lasso'"))
+    refused(lambda: load_pretrained("in-context-alista-d20").method(Prompt.of(x[:1, :20], x[:1, 0])), ("(1, 20)",))
+    refused(lambda: load_pretrained("gpt2"), ("'gpt2'", "small-tf-d20"))
+
+
+def test_parameters_by_name():
+    """`nested` undoes `flat`, and the learner that ships takes the parameters that ship: its last answer is the method's."""
+    model = load_pretrained("in-context-alista-d20")
+    tree = {"a": {"b": np.ones(2), "c": {"d": np.zeros(1)}}, "e": np.ones(3)}
+    assert jax.tree.all(jax.tree.map(np.array_equal, nested(flat(tree)), tree))
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(10, 20))
+    y = x[:, 0] * np.sqrt(model.card.label_mean_square / np.mean(x[:, 0] ** 2))
+    wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), model.params)
+    path = model.learner.predict(wide, Prompt.of(x, y))
+    np.testing.assert_allclose(model.method(Prompt.of(x, y)), path[-1], rtol=1e-6, atol=1e-9)
