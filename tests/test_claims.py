@@ -23,7 +23,12 @@ from experiments.placement import Placement
 KEYS = [*Claim._fields, "holds"]
 COMMITTED = sorted(str(path.parent.relative_to(RESULTS)) for path in RESULTS.glob("**/claims.json"))
 # claims whose family is not the beginning of their experiments' names: where clocks are, or of networks that are kept
-FAMILIES = {"scale": ("scale", "speed"), "lasso": "speed", "results": "sparse-recovery.at-length"}
+FAMILIES = {
+    "scale": ("scale", "speed"),
+    "lasso": "speed",
+    "results": "sparse-recovery.at-length",
+    "weights": "sparse-recovery.weights",
+}
 NAN, INF = math.nan, math.inf
 
 
