@@ -40,7 +40,9 @@ def gather(results: Path = common.RESULTS, names: tuple[str, ...] = common.EXPER
     for name in names:
         module = common.load(name)
         found = {path.parent.name for path in (results / name).glob("*/claims.json")}
-        runs += [read(results / name / folder, name, module, preset, device) for folder, preset, device in chosen(module, found)]
+        runs += [
+            read(results / name / folder, name, module, preset, device) for folder, preset, device in chosen(module, found)
+        ]
     return runs
 
 
