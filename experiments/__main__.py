@@ -73,7 +73,9 @@ def main(arguments: list[str], console: Console) -> None:
         add_help=False,
         allow_abbrev=False,
     )
-    parser.add_argument("name", nargs="?", help="an experiment, 'list', or 'report', which writes all kept claims to one page, --out PATH")
+    parser.add_argument(
+        "name", nargs="?", help="an experiment, 'list', or 'report', which writes all kept claims to one page, --out PATH"
+    )
     parser.add_argument("--preset", default="quick", help="a preset of the experiment, as `list` shows them (default: quick)")
     parser.add_argument("--fresh", action="store_true", help="start over, even if the run is finished")
     parser.add_argument("--keep", action="store_true", help="copy the finished results to experiments/results")

@@ -22,9 +22,7 @@ def make(words: list[str], console: Console) -> Path:
     parser.add_argument("--out", type=Path, default=Path("report.html"))
     known, rest = parser.parse_known_args(words)
     require(not rest, f"the report takes --out PATH alone; leave out {' '.join(rest)}.")
-    require(
-        known.out.parent.is_dir(), f"there is no folder {known.out.parent} to write the report to; make it, or name another."
-    )
+    require(known.out.parent.is_dir(), f"there is no folder {known.out.parent} for the report; make it, or name another.")
     runs = gather()
     with console.status("report …"):
         page = page_of(runs, common.revision())

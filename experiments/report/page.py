@@ -9,7 +9,7 @@ from experiments.claims import Claim
 from experiments.report.figure import Picture, picture_of
 from experiments.report.gather import Kept
 from experiments.report.html import Html, element, joined
-from experiments.report.papers import PAPERS, STATEMENTS, Statement, Status, status_of
+from experiments.report.papers import PAPERS, Paper, Statement, Status, status_of
 from experiments.report.rows import TITLES, WORDS, badge, row_of
 from experiments.report.rows import status_of as claims_status
 
@@ -26,19 +26,19 @@ KINDS = {
 def page_of(runs: list[Kept], revision: str, picture: Callable[[Path], Picture] = picture_of) -> str:
     """The page as one text, from kept runs; `picture` reads a figure."""
     claims = [claim for run in runs for claim in run.claims]
-    statuses = Counter(status_of(statement, by_id(runs)) for statement in STATEMENTS)
+    statuses = Counter(status_of(statement, by_id(runs)) for paper in PAPERS for statement in paper.statements)
     return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
         style=(HERE / "style.css").read_text(encoding="utf-8"),
         script=(HERE / "page.js").read_text(encoding="utf-8"),
         revision=joined([revision]),
         held=sum(claim.holds for claim in claims),
         claims=len(claims),
-        stated=len(STATEMENTS),
+        stated=statuses.total(),
         answers=", ".join(f"{statuses[status]} {WORDS[status][1]}" for status in WORDS),
         kinds=kinds(claims),
         papers_summary=papers_summary(by_id(runs)),
         contents=contents(runs),
-        papers=joined([paper(key, runs) for key in PAPERS]),
+        papers=joined([stated(paper, runs) for paper in PAPERS]),
         experiments=joined([experiment(run, picture(run.figure)) for run in runs]),
     )
 
@@ -58,15 +58,12 @@ def anchor_of(run: Kept, claim: Claim) -> str:
     return f"{claim.id}@{run.device}" if run.device else claim.id
 
 
-def table(titles: tuple[str, ...], rows: list[Html], class_: str, **attributes: object) -> Html:
+def table(titles: tuple[str, ...], rows: list[Html], class_: str) -> Html:
     """A table whose columns can be sorted by."""
-    heads = (
-        element("th", element("button", title, type="button"), scope="col", class_=title.split()[-1].lower())
-        for title in titles
-    )
-    return element(
-        "table", element("thead", element("tr", *heads)), element("tbody", *rows), class_=f"sortable {class_}", **attributes
-    )
+    names = [title.split()[-1].lower() for title in titles]
+    buttons = [element("button", title, type="button") for title in titles]
+    heads = (element("th", button, scope="col", class_=name) for button, name in zip(buttons, names, strict=True))
+    return element("table", element("thead", element("tr", *heads)), element("tbody", *rows), class_=f"sortable {class_}")
 
 
 def counts(name: str | Html, note: str, found: Counter[Status], statuses: tuple[Status, ...]) -> Html:
@@ -90,11 +87,10 @@ def kinds(claims: list[Claim]) -> Html:
 def papers_summary(claims: dict[str, Claim]) -> Html:
     """How many statements of each paper hold."""
     rows = []
-    for key, name in PAPERS.items():
-        found = Counter(status_of(statement, claims) for statement in STATEMENTS if statement.paper == key)
-        authors, title = name.split(": ", 1)
-        link = element("a", authors, href=f"#paper-{key}")
-        rows.append(counts(link, title, found, ("holds", "fails", "needs")))
+    for paper in PAPERS:
+        found = Counter(status_of(statement, claims) for statement in paper.statements)
+        link = element("a", paper.authors, href=f"#paper-{paper.arxiv}")
+        rows.append(counts(link, paper.title, found, ("holds", "fails", "needs")))
     return table(("Paper", "holds", "does not hold", "needs an accelerator", "share"), rows, "summary")
 
 
@@ -108,15 +104,13 @@ def contents(runs: list[Kept]) -> Html:
     return element("ul", *lines, class_="contents")
 
 
-def paper(key: str, runs: list[Kept]) -> Html:
+def stated(paper: Paper, runs: list[Kept]) -> Html:
     """What a paper states, row by row."""
-    authors, title = PAPERS[key].split(": ", 1)
-    rows = [statement_row(statement, by_id(runs), anchors(runs)) for statement in STATEMENTS if statement.paper == key]
-    number_link = element("a", f"arXiv:{key}", href=f"https://arxiv.org/abs/{key}", rel="noreferrer")
-    head = element("header", element("h3", authors), element("p", f"{title[0].upper()}{title[1:]}. ", number_link))
-    return element(
-        "section", head, table(("Statement", "Answer", "Evidence"), rows, "statements"), id=f"paper-{key}", class_="card"
-    )
+    rows = [statement_row(statement, by_id(runs), anchors(runs)) for statement in paper.statements]
+    link = element("a", f"arXiv:{paper.arxiv}", href=f"https://arxiv.org/abs/{paper.arxiv}", rel="noreferrer")
+    head = element("header", element("h3", paper.authors), element("p", f"{paper.title}. ", link))
+    answers = table(("Statement", "Answer", "Evidence"), rows, "statements")
+    return element("section", head, answers, id=f"paper-{paper.arxiv}", class_="card")
 
 
 def statement_row(statement: Statement, claims: dict[str, Claim], places: dict[str, str]) -> Html:
