@@ -19,7 +19,7 @@ from rich.console import Console
 from experiments import report
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-HOW = "there is no Chromium on PATH: `sudo apt-get install chromium` installs it on Debian and Ubuntu, or set CHROMIUM to its path."
+HOW = "there is no Chromium on PATH: `sudo apt-get install chromium` brings it (Debian, Ubuntu), or set CHROMIUM to its path."
 SIZES = {"wide": (1280, 900), "narrow": (500, 900)}  # a headless window is not narrower than 500 pixels
 
 

@@ -116,23 +116,19 @@ def stated(paper: Paper, runs: list[Kept]) -> Html:
 def statement_row(statement: Statement, claims: dict[str, Claim], places: dict[str, str]) -> Html:
     """The row of a statement: what it says, whether that is so, and by what."""
     status = status_of(statement, claims)
-    note = [element("p", statement.note, class_="note")] if statement.note else []
-    if statement.needed:
-        evidence = joined(
-            [element("code", statement.needed.command), element("span", statement.needed.estimate, class_="source")]
-        )
-    else:
-        evidence = element("ul", *(element("li", reference(name, places)) for name in statement.evidence))
     where = element("span", statement.place, class_="source")
+    text = element("span", statement.text, class_="text")
+    note = element("p", statement.note, class_="note") if statement.note else ""
+    links = (element("li", reference(name, places)) for name in statement.evidence)
+    estimate = element("span", statement.estimate, class_="source")
+    evidence = element("ul", *links) if statement.evidence else joined([element("code", statement.command), estimate])
     cells = {
-        "Statement": (joined([where, element("span", statement.text, class_="text"), *note]), statement.place),
+        "Statement": (joined([where, text, note]), statement.place),
         "Answer": (badge(status), WORDS[status][1]),
-        "Evidence": (evidence, str(len(statement.evidence))),
+        "Evidence": (evidence, len(statement.evidence)),
     }
-    tds = (
-        element("td", cell, data_label=title, data_value=value, class_=title.lower()) for title, (cell, value) in cells.items()
-    )
-    return element("tr", *tds, data_status=status)
+    row = (element("td", cell, data_label=name, data_value=value, class_=name.lower()) for name, (cell, value) in cells.items())
+    return element("tr", *row, data_status=status)
 
 
 def reference(name: str, places: dict[str, str]) -> Html:
@@ -154,9 +150,8 @@ def experiment(run: Kept, picture: Picture) -> Html:
     terms = (element("div", element("dt", term), element("dd", fact)) for term, fact in facts.items())
     copy = element("button", "copy", type="button", class_="copy", aria_label=f"copy the command of {run.anchor}")
     title = f"Figure of {run.anchor}: {run.title}"
-    shown = element(
-        "img", src=picture.uri, width=picture.width, height=picture.height, alt=title, loading="lazy", decoding="async"
-    )
+    size = {"width": picture.width, "height": picture.height}
+    shown = element("img", src=picture.uri, alt=title, loading="lazy", decoding="async", **size)
     head = element(
         "header",
         element("h3", run.anchor),
