@@ -127,11 +127,16 @@ async function check() {
   found.searches = lista > 0 && lista < rows.length && show("", "no such words").length === 0 && !one("#nothing").hidden;
   found.shows = show("", "").length === rows.length;
   found.figures = true;
+  const loaded = async (picture) => {
+    picture.loading = "eager";
+    while (!picture.complete) await new Promise((resolve) => setTimeout(resolve, 10));
+    return picture.naturalWidth > 0;
+  };
   for (const button of all(".enlarge")) {
     button.scrollIntoView();
-    await one("img", button).decode();
+    if (!(await loaded(one("img", button)))) found.figures = button.getAttribute("aria-label");
     button.click();
-    await large.decode();
+    await loaded(large);
     const small = button.getBoundingClientRect();
     const whole = large.getBoundingClientRect();
     const inside = whole.right <= innerWidth + 1 && whole.bottom <= innerHeight + 1;
@@ -158,7 +163,7 @@ async function check() {
 }
 if (location.search === "?check") {
   check()
-    .catch((error) => ({ check: String(error) }))
+    .catch((error) => ({ check: error.stack }))
     .then((found) => {
       const outcome = document.createElement("pre");
       outcome.id = "check";

@@ -34,7 +34,9 @@ def page_of(runs: list[Kept], revision: str, picture: Callable[[Path], Picture] 
         held=sum(claim.holds for claim in claims),
         claims=len(claims),
         stated=statuses.total(),
-        answers=", ".join(f"{statuses[status]} {WORDS[status][1]}" for status in WORDS),
+        hold=statuses["holds"],
+        fail=statuses["fails"],
+        need=statuses["needs"],
         kinds=kinds(claims),
         papers_summary=papers_summary(by_id(runs)),
         contents=contents(runs),
@@ -81,7 +83,7 @@ def kinds(claims: list[Claim]) -> Html:
     """How many claims hold, by what they are held to."""
     found = {kind: Counter(claims_status(claim) for claim in claims if claim.kind == kind) for kind in KINDS}
     rows = [counts(kind, KINDS[kind], found[kind], ("holds", "fails")) for kind in KINDS]
-    return table(("Held to", "holds", "does not hold", "share"), rows, "summary")
+    return table(("Held to", "holds", "does not", "share"), rows, "summary")
 
 
 def papers_summary(claims: dict[str, Claim]) -> Html:
@@ -91,7 +93,7 @@ def papers_summary(claims: dict[str, Claim]) -> Html:
         found = Counter(status_of(statement, claims) for statement in paper.statements)
         link = element("a", paper.authors, href=f"#paper-{paper.arxiv}")
         rows.append(counts(link, paper.title, found, ("holds", "fails", "needs")))
-    return table(("Paper", "holds", "does not hold", "needs an accelerator", "share"), rows, "summary")
+    return table(("Paper", "holds", "does not", "needs an accelerator", "share"), rows, "summary")
 
 
 def contents(runs: list[Kept]) -> Html:
