@@ -84,7 +84,8 @@ for (const button of all(".copy")) {
 const THEMES = ["auto", "light", "dark"];
 const theme = one("#theme");
 function colour(name) {
-  theme.textContent = name;
+  theme.dataset.name = name;
+  theme.textContent = `◐ ${name}`;
   theme.setAttribute("aria-label", `colours: ${name}`);
   if (name === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = name;
@@ -96,7 +97,7 @@ function kept() {
   try { return localStorage.getItem("theme"); } catch { return null; }
 }
 theme.addEventListener("click", () => {
-  const next = THEMES[(THEMES.indexOf(theme.textContent) + 1) % THEMES.length];
+  const next = THEMES[(THEMES.indexOf(theme.dataset.name) + 1) % THEMES.length];
   colour(next);
   keep(next);
 });

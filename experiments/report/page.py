@@ -123,7 +123,7 @@ def statement_row(statement: Statement, claims: dict[str, Claim], places: dict[s
     note = element("p", statement.note, class_="note") if statement.note else ""
     links = (element("li", reference(name, places)) for name in statement.evidence)
     estimate = element("span", statement.estimate, class_="source")
-    evidence = element("ul", *links) if statement.evidence else joined([element("code", statement.command), estimate])
+    evidence = element("ul", *links) if statement.evidence else joined([words(statement.command), estimate])
     cells = {
         "Statement": (joined([where, text, note]), statement.place),
         "Answer": (badge(status), WORDS[status][1]),
@@ -158,12 +158,18 @@ def experiment(run: Kept, picture: Picture) -> Html:
         "header",
         element("h3", run.anchor),
         element("p", run.title),
-        element("p", element("code", run.command), copy, class_="command"),
+        element("p", words(run.command), copy, class_="command"),
         element("dl", *terms),
     )
     enlarge = element("button", shown, type="button", class_="enlarge", aria_label=f"enlarge: {title}", aria_haspopup="dialog")
     claims = table(TITLES, [row_of(claim, anchor_of(run, claim)) for claim in run.claims], "claims")
     return element("section", element("div", head, enlarge, class_="about"), claims, id=run.anchor, class_="card experiment")
+
+
+def words(command: str) -> Html:
+    """A command whose lines break between words alone, so that no flag is cut."""
+    spans = [element("span", word) for word in command.split(" ")]
+    return element("code", spans[0], *(part for span in spans[1:] for part in (" ", span)))
 
 
 def duration(seconds: float) -> str:
