@@ -1,4 +1,4 @@
-"""`python -m experiments list` and `python -m experiments NAME [--preset smoke|quick] [--fresh] [--keep] [overrides]`.
+"""`python -m experiments list`, `report [--out PATH]`, and `NAME [--preset smoke|quick] [--fresh] [--keep] [overrides]`.
 
 With `--coordinator HOST:PORT --processes N --process I`, or where the cluster says these, it is one of several processes, whose
 devices are one mesh: all see one root, and the first one speaks and writes.

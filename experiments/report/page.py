@@ -81,7 +81,9 @@ def counts(name: str | Html, note: str, found: Counter[Status], statuses: tuple[
 
 def kinds(claims: list[Claim]) -> Html:
     """How many claims hold, by what they are held to."""
-    found = {kind: Counter(claims_status(claim) for claim in claims if claim.kind == kind) for kind in KINDS}
+    found: dict[str, Counter[Status]] = {
+        kind: Counter(claims_status(claim) for claim in claims if claim.kind == kind) for kind in KINDS
+    }
     rows = [counts(kind, KINDS[kind], found[kind], ("holds", "fails")) for kind in KINDS]
     return table(("Held to", "holds", "does not", "share"), rows, "summary")
 
@@ -90,7 +92,7 @@ def papers_summary(claims: dict[str, Claim]) -> Html:
     """How many statements of each paper hold."""
     rows = []
     for paper in PAPERS:
-        found = Counter(status_of(statement, claims) for statement in paper.statements)
+        found: Counter[Status] = Counter(status_of(statement, claims) for statement in paper.statements)
         link = element("a", paper.authors, href=f"#paper-{paper.arxiv}")
         rows.append(counts(link, paper.title, found, ("holds", "fails", "needs")))
     return table(("Paper", "holds", "does not", "needs an accelerator", "share"), rows, "summary")
