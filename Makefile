@@ -1,13 +1,14 @@
 # These commands do everything on a machine that has Python >= 3.11, make and pip.
 #   make demo   install into .venv and run the main job: real pictures from half as many measurements as pixels
 #   make test   install into .venv and run the test suite
+#   make test-page   drive the page of all claims in a headless Chromium, if there is one
 #   make accelerator   install into .venv and measure the device that is there, in at most eight minutes; where a Python has
 #                      JAX for the device already, and all else: make accelerator DEVICE_PYTHON=python3
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint accelerator clean
+.PHONY: demo test test-page lint accelerator clean
 
 demo: .venv/experiments.stamp
 	$(BIN)/python -m experiments compressed_sensing --preset quick
@@ -17,6 +18,9 @@ accelerator: $(if $(DEVICE_PYTHON),,.venv/experiments.stamp)
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-page: .venv/experiments.stamp
+	$(BIN)/python -m experiments.report.browser
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

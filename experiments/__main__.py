@@ -1,4 +1,4 @@
-"""`python -m experiments list` and `python -m experiments NAME [--preset smoke|quick] [--fresh] [--keep] [overrides]`.
+"""`python -m experiments list`, `report [--out PATH]`, and `NAME [--preset smoke|quick] [--fresh] [--keep] [overrides]`.
 
 With `--coordinator HOST:PORT --processes N --process I`, or where the cluster says these, it is one of several processes, whose
 devices are one mesh: all see one root, and the first one speaks and writes.
@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 from typing import get_args
@@ -22,7 +23,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import common
+from experiments import common, report
 from experiments.placement import PLACED, Placement
 from jaxl2o.checks import InputError, require
 from jaxl2o.training.hosts import is_first_process, start_processes
@@ -72,7 +73,9 @@ def main(arguments: list[str], console: Console) -> None:
         add_help=False,
         allow_abbrev=False,
     )
-    parser.add_argument("name", nargs="?", help="an experiment, or 'list'")
+    parser.add_argument(
+        "name", nargs="?", help="an experiment, 'list', or 'report', which writes all kept claims to one page, --out PATH"
+    )
     parser.add_argument("--preset", default="quick", help="a preset of the experiment, as `list` shows them (default: quick)")
     parser.add_argument("--fresh", action="store_true", help="start over, even if the run is finished")
     parser.add_argument("--keep", action="store_true", help="copy the finished results to experiments/results")
@@ -84,9 +87,12 @@ def main(arguments: list[str], console: Console) -> None:
     if known.name is None:
         parser.print_help()
         return
-    name = nearest("experiment", known.name.replace("-", "_"), (*common.EXPERIMENTS, "list"))
+    name = nearest("experiment", known.name.replace("-", "_"), (*common.EXPERIMENTS, "list", "report"))
     if name == "list":
         list_experiments(console)
+        return
+    if name == "report":
+        report.make(rest, console)
         return
     start_processes(known.coordinator, known.processes, known.process)
     console.quiet = not is_first_process()
@@ -103,7 +109,7 @@ def main(arguments: list[str], console: Console) -> None:
         for field in dataclasses.fields(module.Config)
         for form in (("", "no-") if field.type is bool else ("",))
     )
-    for flag in (word.split("=")[0].replace("_", "-") for word in rest if word.startswith("--") and word != "--help"):
+    for flag in (re.split("[=.]", word)[0].replace("_", "-") for word in rest if word.startswith("--") and word != "--help"):
         nearest("field", flag, fields)
     config = tyro.cli(module.Config, default=module.PRESETS[preset], args=rest, prog=f"python -m experiments {name}")
     common.execute(name, preset, config, known.root, known.fresh, known.keep, console, placement)

@@ -254,9 +254,10 @@ def kept_name(module: ModuleType, name: str, results: Results) -> str:
 
 
 def keep_results(folder: Path, target: Path) -> None:
-    """Copy what is worth committing: config, results, figure and claims; refuses results above 1 MiB."""
+    """Copy what is worth committing: config, results, figure, claims and what trainings cost; refuses results above 1 MiB."""
     size = (folder / "results.npz").stat().st_size
     require(size <= 2**20, f"{folder / 'results.npz'} has {size:,} bytes; committed results have at most 1 MiB.")
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "results.npz", "figure.png", "claims.json"):
+    names = ("config.json", "results.npz", "figure.png", "claims.json", "summary.json")  # the last one if it trained anything
+    for name in (name for name in names if (folder / name).exists()):
         write_atomically(target / name, lambda path, name=name: shutil.copyfile(folder / name, path))

@@ -164,7 +164,7 @@ def test_every_experiment_has_what_a_run_needs():
 
 MISTAKES = {
     "experiment": (["tinny"], ["there is no experiment 'tinny'", "did you mean 'tiny'?"]),
-    "nothing like it": (["zzzzzz"], ["there is no experiment 'zzzzzz'", "choose one of tiny, list."]),
+    "nothing like it": (["zzzzzz"], ["there is no experiment 'zzzzzz'", "choose one of tiny, list, report."]),
     "preset": (["tiny", "--preset", "smokey"], ["there is no preset 'smokey'", "did you mean 'smoke'?"]),
     "preset of others": (["tiny", "--preset", "paper"], ["there is no preset 'paper'", "choose one of smoke, quick."]),
     "field": (["tiny", "--stepz", "3"], ["there is no field '--stepz'", "did you mean '--steps'?"]),
