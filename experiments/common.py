@@ -32,6 +32,7 @@ import jaxl2o
 from experiments.claims import Claim, table_of
 from experiments.placement import Placement
 from jaxl2o.checks import InputError, require
+from jaxl2o.files import write_whole
 from jaxl2o.training.accounting import summarise
 from jaxl2o.training.hosts import is_first_process, told
 from jaxl2o.training.loop import Chunk
@@ -105,15 +106,9 @@ def load(name: str) -> ModuleType:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it, in the first process: `path` is never half-written."""
-    if not is_first_process():
-        return
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """`write_whole`, in the first process alone."""
+    if is_first_process():
+        write_whole(path, write)
 
 
 def write_json(path: Path, value: Any) -> None:

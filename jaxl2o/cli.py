@@ -17,6 +17,7 @@ from jaxl2o.certified.certificate import duality_gap
 from jaxl2o.certified.lasso import lasso
 from jaxl2o.certified.problem import Fraction, check_problem, problem
 from jaxl2o.checks import InputError, require
+from jaxl2o.files import write_whole
 from jaxl2o.pretrained import NAMES, load_card
 from jaxl2o.recover import METHODS, SHARE, recover, root_mean_square
 
@@ -184,13 +185,8 @@ def read(path: Path, n_axes: Literal[1, 2]) -> np.ndarray:
 
 
 def write(path: Path, w: Float[np.ndarray, " d"]) -> None:
-    """Write to a file beside `path`, then rename it: `path` is never half-written."""
-    temporary = path.with_name(f".{path.stem}.partial.npy")
-    try:
-        np.save(temporary, w, allow_pickle=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Save w as `path`, whole or not at all."""
+    write_whole(path, lambda temporary: np.save(temporary, w, allow_pickle=False))
 
 
 def main(words: list[str], console: Console) -> None:

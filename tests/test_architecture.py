@@ -17,7 +17,7 @@ LIBRARY = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "jaxl2o")
 EXPERIMENTS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "experiments").rglob("*.py"))
 MODULES = LIBRARY + EXPERIMENTS
 
-BOTTOM = {"types", "checks", "objectives"}
+BOTTOM = {"types", "checks", "files", "objectives"}
 SIBLINGS = {"tasks", "solvers", "limits", "models", "training"}
 MIDDLE = BOTTOM | SIBLINGS | {"constructions", "certified"}
 TOP = {"evaluation", "recover", "pretrained", "sklearn"}
@@ -25,6 +25,7 @@ TOP = {"evaluation", "recover", "pretrained", "sklearn"}
 # layer of jaxl2o -> the other layers that its files may import
 LAYERS = {
     "checks": set(),
+    "files": set(),
     "types": {"checks"},
     "objectives": {"checks", "types"},
     **dict.fromkeys(SIBLINGS, frozenset(BOTTOM)),

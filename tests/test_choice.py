@@ -170,7 +170,7 @@ REFUSED = [
     (lambda: lasso_cv(X, Y, sample_weight=np.zeros(23)), ("a fold is fitted to no example", "fewer folds")),
     (lambda: lasso_cv(X, Y, sample_weight=-np.ones(23)), ("sample_weight is -1 at its smallest",)),
     (lambda: lasso_cv(X, Y, [0.1, 0.0]), ("penalties is 0 at its smallest", "greater than zero")),
-    (lambda: lasso_cv(X, Y, []), ("penalties has none", "at least one")),
+    (lambda: lasso_cv(X, Y, []), ("penalties has no number", "at least one")),
     (lambda: lasso_cv(X, Y, 0.1), ("penalties has shape ()",)),
     (lambda: lasso_cv(HOLE, Y), ("x has 1 non-finite values",)),
     (lambda: lasso_cv(X, Y[:-1]), ("y has shape (22,)", "(23,)")),

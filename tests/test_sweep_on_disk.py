@@ -89,12 +89,12 @@ def test_it_is_the_sweep(tmp_path, expected):
 def test_an_interrupted_sweep_goes_on(stopped, expected):
     """Behind the last group that is whole: those before are not written again, and what a kill left is removed."""
     before = written(stopped)
-    (stopped / "000000010-000000015.npz.partial").write_bytes(b"half")
+    (stopped / ".000000010-000000015.partial.npz").write_bytes(b"half")
     seen = []
     assert_equal(sweep_on_disk(stopped, run, AXES, 6, report=stopping(99, seen)), expected)
     assert [done for done, _ in seen] == [10, 15, 20]
     assert before.items() <= written(stopped).items()
-    assert not list(stopped.glob("*.partial"))
+    assert not list(stopped.glob(".*.partial*"))
 
 
 def test_it_goes_on_elsewhere(stopped, expected):
@@ -129,7 +129,7 @@ def test_two_calls_do_not_share_a_folder(stopped, refused, expected):
     """While one is at work the other is refused and touches nothing; afterwards the folder is free."""
 
     def meanwhile(done, total):
-        half = stopped / "another.npz.partial"
+        half = stopped / ".another.partial.npz"
         half.write_bytes(b"half")
         refused(lambda: sweep_on_disk(stopped, run, AXES, 6), ("another call is at work", str(stopped), "wait for its end"))
         assert half.read_bytes() == b"half"

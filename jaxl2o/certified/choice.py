@@ -13,7 +13,7 @@ from jaxl2o.certified.descent import Descent
 from jaxl2o.certified.intercept import centred
 from jaxl2o.certified.lasso import Certified, check_run
 from jaxl2o.certified.method import Method
-from jaxl2o.certified.paths import GRID, Path, certified_path
+from jaxl2o.certified.paths import GRID, Path, certified_path, check_penalties
 from jaxl2o.certified.problem import Fraction, largest, problem, widened
 from jaxl2o.types import ScalarLike
 
@@ -97,10 +97,7 @@ def lasso_cv(
     weights = np.ones(d) if weights is None else weights
     checks.shape("sample_weight", sample_weight, (n,))
     checks.nonnegative("sample_weight", sample_weight)
-    grid = penalties.of_largest if isinstance(penalties, Fraction) else penalties
-    checks.shape("penalties", grid, (None,))
-    checks.require(np.size(grid) > 0, "penalties has none; give at least one to choose from.")
-    checks.positive("penalties", grid)
+    check_penalties(penalties)
     split = folds if isinstance(folds, Split) else _split(folds, n)
     several = rule == "minimum" or np.shape(split.train)[0] > 1
     checks.require(several, "one fold has no standard error; give more folds, or choose by rule='minimum'.")

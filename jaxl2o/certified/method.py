@@ -54,7 +54,7 @@ def until_small(
     max_steps: int,
     may: Callable[[Any], Array | bool] = lambda state: True,
 ) -> Progress:
-    """Rounds, until the gap is at most `limit`, or half of it is rounding, or `max_steps` are taken, or the state may not.
+    """Rounds, until the gap is at most `limit`, or half of it is rounding, or `max_steps` are taken, or `may` says no.
 
     turn: (state, its gap, the most steps) -> (state, steps taken).
     """

@@ -19,8 +19,7 @@ from jaxl2o.certified.standard import standardised
 from jaxl2o.types import ScalarLike
 
 # scikit-learn's: 100 penalties in equal ratios, from the smallest one whose answer is zero down to a thousandth of it
-_SHARES: Any = np.geomspace(1.0, 1e-3, 100)
-GRID = Fraction(_SHARES)
+GRID = Fraction(np.geomspace(1.0, 1e-3, 100))
 
 # so many prompts walk together: their tableaus stay in the cache, and few wait for the one with the most breakpoints
 TOGETHER = 256
@@ -104,7 +103,7 @@ def lasso_path(
 
     Raises `ValueError` as `lasso` does, and for penalties that are no vector.
     """
-    _check_penalties(penalties)
+    check_penalties(penalties)
 
     def run(solve: Callable[..., Path]) -> Path:
         given = problem(x, y, 1.0, ridge=ridge, weights=weights, nonnegative=nonnegative, scaling=scaling)
@@ -140,7 +139,7 @@ def prefix_lassos(
     Raises `ValueError` for shapes that do not fit, non-finite values, magnitudes beyond 1e+-100, and penalties that are not
     a vector of numbers above zero.
     """
-    _check_penalties(penalties)
+    check_penalties(penalties)
     for name, values, axes in (("x", x, 3), ("y", y, 2)):
         checks.shape(name, values, (None,) * axes)
     checks.shape("y", y, np.shape(x)[:2])
@@ -184,7 +183,8 @@ def _prefix_paths(
 _compiled_prefix_paths = jax.jit(_prefix_paths, static_argnames=("method", "max_steps"))
 
 
-def _check_penalties(penalties: Any) -> None:
+def check_penalties(penalties: Any) -> None:
+    """Refuse what is no vector of numbers above zero, in a `Fraction` or not."""
     values = penalties.of_largest if isinstance(penalties, Fraction) else penalties
     checks.shape("penalties", values, (None,))
     checks.require(np.size(values) > 0, "penalties has no number; give at least one.")

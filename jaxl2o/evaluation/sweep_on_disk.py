@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import re
 import struct
 import zipfile
@@ -26,6 +25,7 @@ from jaxtyping import PyTree
 from jaxl2o.checks import InputError, require
 from jaxl2o.evaluation.grid import Axes, Labels, Point, group, labels_of, shape_of
 from jaxl2o.evaluation.sweep import Part, Sweep, joined, parts
+from jaxl2o.files import write_whole
 
 ANEW = "remove it and call again, which finds its points alone anew"
 
@@ -85,7 +85,7 @@ def _alone(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"another call is at work in {folder}; wait for its end, or give this sweep its own folder."
             ) from error
-        for path in folder.glob("*.partial"):
+        for path in folder.glob(".*.partial*"):
             path.unlink()
         yield
 
@@ -120,7 +120,7 @@ Groups = dict[tuple[int, int], Path]  # the first point and the one behind the l
 def _groups(folder: Path, total: int, kinds: Kinds) -> Groups:
     """The files of all groups, in order. Each is looked at, not read: an archive of the result's arrays for so many points."""
     found = {}
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted(folder.glob("[!.]*.npz")):
         name = re.fullmatch(r"(\d+)-(\d+)", path.stem)
         first, end = map(int, name.groups()) if name else (0, 0)
         require(first < end <= total, f"{path} is no group of a sweep of {total} points; move it out of this folder.")
@@ -150,13 +150,7 @@ def _gaps(groups: Iterable[tuple[int, int]], total: int) -> list[range]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file under another name, wait until it is on the disk, and rename it."""
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, lambda temporary: temporary.write_bytes(content))
 
 
 def _packed(leaves: list[np.ndarray]) -> bytes:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxl2o import checks
 from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.encoding import Encoding, interleaved, scratch_with_memory
 from jaxl2o.models.learner import transformer_learner
@@ -48,7 +49,7 @@ def in_context(d: int, weights: str, in_branches: bool, share: float | None = No
         return branched(branch, none_or_one(d)) if in_branches else branch(None)
 
     def start(*_: Any) -> Params:
-        raise NotImplementedError("these layers are trained already; begin with those of jaxl2o.solvers.in_context.")
+        raise checks.InputError("this learner has no random start; take its params, or `in_context_start` of the solvers.")
 
     learner = learned(start, solver)
     return Model(lambda arrays: InContextLayers(**arrays), learner, _last(learner))

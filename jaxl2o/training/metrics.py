@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxl2o.checks import InputError
+from jaxl2o.files import write_whole
 from jaxl2o.training.hosts import is_first_process
 
 Record = dict[str, Any]
@@ -52,7 +53,4 @@ def cut(path: Path, step: int) -> None:
     """Drop the records after `step`, which a resumed run will make again; rewritten under another name, then renamed."""
     if is_first_process() and path.exists():
         kept = [record for record in read(path) if record["step"] <= step]
-        temporary = path.with_name(path.name + ".partial")
-        temporary.unlink(missing_ok=True)
-        append(temporary, kept)
-        temporary.replace(path)
+        write_whole(path, lambda temporary: append(temporary, kept))
