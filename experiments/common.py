@@ -43,6 +43,7 @@ EXPERIMENTS = (
     "sparse_recovery",
     "sparse_recovery.transformers",
     "sparse_recovery.at_length",
+    "sparse_recovery.gpt2",
     "sparse_recovery.weights",
     "l2o_benchmark",
     "memformer",

@@ -12,6 +12,7 @@ PLACED = frozenset(
         "sparse_recovery",
         "sparse_recovery.transformers",
         "sparse_recovery.at_length",
+        "sparse_recovery.gpt2",
         "l2o_benchmark",
         "newton",
         "mixture.trained",
