@@ -26,7 +26,7 @@ COMMITTED = sorted(str(path.parent.relative_to(RESULTS)) for path in RESULTS.glo
 FAMILIES = {
     "scale": ("scale", "speed"),
     "lasso": "speed",
-    "results": "sparse-recovery.at-length",
+    "results": ("sparse-recovery.at-length", "sparse-recovery.gpt2"),
     "weights": "sparse-recovery.weights",
 }
 NAN, INF = math.nan, math.inf

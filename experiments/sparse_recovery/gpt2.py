@@ -7,6 +7,7 @@ How. d = 20, three non-zero coefficients, prompts of up to twenty measurements b
 noise. Dimensions and heads grow during the training; every prefix is asked for one label. Errors are of the labels of 32
 queries a prompt, on test signals of the experiment `sparse_recovery.transformers`. One training, whose number of steps was set
 by the time that there was for it, before any error was seen. The network has 38 MB and does not ship.
+With bfloat16 a step was 1.4 times as fast as in float32, and it is tested in float32.
 Expected. Above the published 0.09, which took several times as many prompts; minimum norm has 0.50.
 Command. python -m experiments sparse_recovery.gpt2 --preset accelerator
 """
@@ -18,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.claims import Claim, claim
 from experiments.common import Results, Run
@@ -47,7 +49,7 @@ class Config:
     longest: int = 20  # measurements of a prompt
     sparsity: int = 3  # coefficients that are not zero
     depth: int = 12  # layers
-    steps: int = 60_000  # of training
+    steps: int = 90_000  # of training
     batch: int = 256  # prompts a step
     rate: float = 3e-4  # of Adam, after the first steps; cosine to zero
     dtype: str = "float32"  # in which it computes in training; it is tested in float32
@@ -73,13 +75,14 @@ class Config:
         )
 
 
-COST = {"smoke": "30 s", "cpu": "never run: 9 days, by the speed of its steps", "accelerator": "20 min on an H100"}
+COST = {"smoke": "30 s", "cpu": "never run: 10 days, by the speed of its steps", "accelerator": "20 min on an H200"}
 PRESETS = {
     "smoke": Config(d=4, longest=3, sparsity=1, depth=1, steps=2, batch=4, asked=8),
     "cpu": Config(),
-    "accelerator": Config(),
+    "accelerator": Config(dtype="bfloat16"),
 }
 
+PUBLISHED = 0.09  # of GPT-2 at ten measurements, about
 NAMES = ("minimum norm", "GPT-2")
 
 
@@ -107,25 +110,40 @@ def shortest(prompt: Prompt) -> Float[Array, "1 m"]:
 
 
 def claims(results: Results) -> list[Claim]:
-    """Its error where half of the longest prompt is seen, beside the minimum norm's there."""
+    """Its error where half of the longest prompt is seen, beside the published one and the minimum norm's there."""
     middle = min(int(title.split("/")[0].split()[1]) for title in results if title.endswith("/GPT-2/mean"))
     mean, low, high = (float(row[-1]) for row in results[f"random {middle}/GPT-2/mean"])
     least, least_low, least_high = (float(row[-1]) for row in results[f"random {middle}/minimum norm/mean"])
-    text = f"GPT-2 from random parameters: mean relative error of labels after {middle} measurements, over minimum norm's"
     interval = (low / least_high, high / least_low)  # of both means' ends: wider than 95 %, for they share signals
     signals = int(results[f"random {middle}/GPT-2/signals"])
+    seeds, share = (RANDOM, TEST[0]), "mean relative error of labels after"
+    ratio = f"GPT-2 from random parameters: {share} {middle} measurements, over minimum norm's"
+    own = f"GPT-2 from random parameters: {share} {middle} measurements"
+    published = "Liu et al. 2025 (arXiv:2410.13981), read off a figure"
     return [
         claim(
+            "results/gpt2-n10",
+            own,
+            mean,
+            "<=",
+            PUBLISHED,
+            n=signals,
+            seeds=seeds,
+            kind="published",
+            source=published,
+            interval=(low, high),
+        ),
+        claim(
             "results/gpt2-over-minimum-norm",
-            text,
+            ratio,
             mean / least,
             "<=",
             1.0,
             n=signals,
-            seeds=(RANDOM, TEST[0]),
+            seeds=seeds,
             kind="ratio",
             interval=interval,
-        )
+        ),
     ]
 
 
@@ -146,4 +164,5 @@ def by_length(axes: Axes, results: Results) -> None:
     for title in NAMES:
         axes.semilogy(np.maximum(results[f"random/by length/{title}"], 1e-6), color=colour_of(title), label=title)
     axes.set(title="errors of labels", xlabel="measurements", ylabel="relative error", ylim=(1e-3, 2))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
