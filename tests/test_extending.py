@@ -121,12 +121,12 @@ def test_a_new_experiment(monkeypatch, tmp_path):
     assert len(folders) == len(commands) == 2
     assert folders[1].name == "smoke"
     assert folders[0].name.startswith("quick-")
-    for folder, share, count in zip(folders, (0.75, 0.5), (2000, 500), strict=True):
+    for folder, share in zip(folders, (0.75, 0.5), strict=True):
         assert {file.name for file in folder.iterdir()} >= {"config.json", "results.npz", "figure.png", "claims.json"}
         (kept,) = json.loads((folder / "claims.json").read_text())
         with np.load(folder / "results.npz", allow_pickle=False) as arrays:
             lost = arrays["lost"]
-        assert lost.shape == (count,)
-        np.testing.assert_allclose(kept["measured"], abs(lost.mean() - share) / (lost.std() / count**0.5), rtol=1e-9)
+        assert lost.shape == (4000,)
+        np.testing.assert_allclose(kept["measured"], abs(lost.mean() - share) / (lost.std() / 4000**0.5), rtol=1e-9)
         assert kept["holds"] is True
         assert kept["id"] in (tmp_path / "said").read_text()

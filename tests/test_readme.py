@@ -87,12 +87,12 @@ def test_a_claim_is_as_it_was_kept(id):
 
 
 def test_the_table_is_of_successes_and_of_failures():
-    """Some twenty-five claims, of which a good part fails, though of all that are kept only about a tenth does."""
+    """Some twenty-five claims, and the share of those that fail is no smaller than among all that are kept."""
     assert 20 <= len(SAID) <= 30
-    assert "About a tenth of all kept claims do not hold." in README
+    assert "Between a tenth and a fifth of all kept claims do not hold." in README
     failed = [not claim["holds"] for claim, _ in CLAIMS.values()]
-    assert round(10 * sum(failed) / len(failed)) == 1
-    assert sum(cells[3] == "**no**" for cells in SAID.values()) >= sum(failed) / 4
+    assert 0.1 < sum(failed) / len(failed) < 0.2
+    assert sum(cells[3] == "**no**" for cells in SAID.values()) / len(SAID) >= sum(failed) / len(failed)
 
 
 def row_of_model(name: str) -> list[str]:
