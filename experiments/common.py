@@ -44,6 +44,7 @@ EXPERIMENTS = (
     "sparse_recovery.transformers",
     "sparse_recovery.at_length",
     "sparse_recovery.weights",
+    "sparse_recovery.prefixes",
     "l2o_benchmark",
     "memformer",
     "memformer.published",
