@@ -85,10 +85,16 @@ def mark(axes: Axes, x: float) -> None:
     axes.plot(x, READ, "D", color=colour_of("GPT-2"), markersize=6, fillstyle="none", zorder=5, linestyle="", label=PUBLISHED)
 
 
+def measured(title: str, rows: np.ndarray) -> Point:
+    """What `score` found of a method, after its last step."""
+    mean, low, high = (float(row[-1]) for row in rows)
+    return Point(title, mean, low, high)
+
+
 def at_ten(axes: Axes, results: Results) -> None:
     """The same at ten measurements on more signals, in the order of errors, with what others have kept."""
     points = [
-        Point(NAMES.get(title, title), *(float(row[-1]) for row in results[f"fresh/{title}/mean"]))
+        measured(NAMES.get(title, title), results[f"fresh/{title}/mean"])
         for title in METHODS
         if f"fresh/{title}/mean" in results
     ]
@@ -100,8 +106,7 @@ def at_ten(axes: Axes, results: Results) -> None:
     ):
         others = kept(experiment)
         if key in others:
-            mean, low, high = (float(row[-1]) for row in others[key])
-            points.append(Point(name, mean, low, high, kept=True))
+            points.append(measured(name, others[key])._replace(kept=True))
     points.append(Point(PUBLISHED, READ, READ, READ, kept=True))
     points.append(Point(BAYES, 0.0, 0.0, 0.0))
     points.sort(key=lambda point: point.mean)
