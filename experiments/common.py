@@ -45,6 +45,7 @@ EXPERIMENTS = (
     "sparse_recovery.at_length",
     "sparse_recovery.gpt2",
     "sparse_recovery.weights",
+    "sparse_recovery.prefixes",
     "l2o_benchmark",
     "memformer",
     "memformer.published",

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 from experiments.claims import Claim, claim
 from experiments.common import Results, Run
-from experiments.figures import COLOURS
+from experiments.figures import COLOURS, colour_of
 from jaxl2o.checks import InputError, require
 from jaxl2o.constructions import CONSTRUCTIONS, random_varying_layers
 from jaxl2o.constructions.construction import Construction, gap_by_layer
@@ -112,34 +112,34 @@ def gaps_of_lista_vm(config: Config, keys: Key) -> dict[str, np.ndarray]:
 # the lines of the figure: first-order methods, sparse recovery, Newton's method, and mixtures
 ROWS = (
     {
-        "gradient-descent": ("gradient descent", COLOURS["solver"]),
-        "preconditioned-gradient-descent": ("preconditioned gradient descent", COLOURS["sky"]),
-        "momentum": ("momentum", COLOURS["trained"]),
+        "gradient-descent": ("gradient descent", colour_of("gradient descent")),
+        "preconditioned-gradient-descent": ("preconditioned gradient descent", COLOURS["plum"]),
+        "momentum": ("momentum", colour_of("momentum")),
         "linear-first-order": ("any linear first-order method", COLOURS["transformer"]),
         "diagonal-first-order": ("the same, diagonal", COLOURS["accent"]),
-        "gradient-descent-plus-plus": ("GD++", COLOURS["ink"]),
-        "conjugate-gradient": ("conjugate gradients", COLOURS["limit"]),
+        "gradient-descent-plus-plus": ("GD++", colour_of("GD++")),
+        "conjugate-gradient": ("conjugate gradients", colour_of("conjugate gradients")),
         "preconditioned-conjugate-gradient": ("preconditioned conjugate gradients", COLOURS["classical"]),
     },
     {
-        "full": ("LISTA-VM in full", COLOURS["transformer"]),
+        "full": ("LISTA-VM in full", colour_of("LISTA-VM")),
         "lista-vm-factored": ("LISTA-VM, factored heads", COLOURS["ink"]),
         "lista-vm-known-support": ("LISTA-VM, known support", COLOURS["accent"]),
-        "lista-vm-linear-read-out": ("LISTA-VM, linear read-out", COLOURS["trained"]),
-        "lista-vm-with-momentum": ("LISTA-VM with momentum", COLOURS["sky"]),
-        "in-context-alista": ("in-context ALISTA", COLOURS["classical"]),
+        "lista-vm-linear-read-out": ("LISTA-VM, linear read-out", COLOURS["limit"]),
+        "lista-vm-with-momentum": ("LISTA-VM with momentum", colour_of("LISTA-VM with momentum")),
+        "in-context-alista": ("in-context ALISTA", colour_of("in-context ALISTA")),
     },
     {
-        "newton-schulz": ("Newton-Schulz", COLOURS["solver"]),
-        "newton-schulz-in-one-layer": ("Newton-Schulz in one layer", COLOURS["sky"]),
-        "third-order-inverse": ("inverse of order three", COLOURS["trained"]),
-        "newton-least-squares": ("Newton, least squares", COLOURS["transformer"]),
-        "newton-ridge": ("Newton, ridge", COLOURS["accent"]),
-        "damped-newton": ("damped Newton, logistic", COLOURS["ink"]),
-        "damped-newton-of-any-length": ("the same for any n", COLOURS["limit"]),
+        "newton-schulz": ("Newton-Schulz", colour_of("Newton-Schulz")),
+        "newton-schulz-in-one-layer": ("Newton-Schulz in one layer", colour_of("Newton-Schulz in one layer")),
+        "third-order-inverse": ("inverse of order three", colour_of("third order")),
+        "newton-least-squares": ("Newton, least squares", colour_of("least squares")),
+        "newton-ridge": ("Newton, ridge", colour_of("ridge")),
+        "damped-newton": ("damped Newton, logistic", colour_of("damped Newton")),
+        "damped-newton-of-any-length": ("the same for any n", COLOURS["accent"]),
     },
     {
-        "linear-attention-on-mixtures": ("best layer of linear attention", COLOURS["solver"]),
+        "linear-attention-on-mixtures": ("best layer of linear attention", colour_of("linear attention")),
         "symmetric-expectation-maximisation": ("EM for b and -b", COLOURS["sky"]),
         "expectation-maximisation": ("EM for three components", COLOURS["transformer"]),
         "expectation-maximisation-in-turn": ("the same, two at a time", COLOURS["trained"]),

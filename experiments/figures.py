@@ -1,4 +1,4 @@
-"""The house style of figures: one colour a method, the same in every figure, and labels at the ends of lines."""
+"""The house style of figures: one colour an algorithm, the same in every figure, and labels at the ends of lines."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.common import Results
 
-# colour-blind safe (Wong 2011); a method keeps its colour wherever it is drawn
+# colour-blind safe: Wong 2011, and two darker ones
 COLOURS = {
     "solver": "#0072B2",
     "transformer": "#D55E00",
@@ -19,7 +19,67 @@ COLOURS = {
     "accent": "#E69F00",
     "sky": "#56B4E9",
     "ink": "#222222",
+    "plum": "#6A3D7C",
+    "brown": "#7A4A1E",
 }
+# an algorithm keeps its colour wherever it is drawn; variants, named behind a comma, share it unless they stand here
+ALGORITHMS = {
+    # least squares
+    "least squares": "ink",
+    "minimum norm": "ink",
+    "ridge": "classical",
+    "best linear in y": "plum",
+    "LMMSE": "plum",
+    "posterior mean": "limit",
+    "Bayes": "limit",
+    # first-order methods
+    "gradient descent": "sky",
+    "momentum": "trained",
+    "Nesterov": "accent",
+    "conjugate gradients": "solver",
+    "GD++": "ink",
+    # Newton's method
+    "Newton-Schulz": "solver",
+    "Newton-Schulz in one layer": "sky",
+    "third order": "limit",
+    "damped Newton": "plum",
+    # sparse recovery, without learning
+    "ISTA": "classical",
+    "FISTA": "classical",
+    "Lasso": "classical",
+    "OMP": "classical",
+    "block ISTA": "ink",
+    "AMP": "limit",
+    "OAMP": "limit",
+    "TISTA": "limit",
+    # sparse recovery, learned for one matrix
+    "LISTA": "sky",
+    "LISTA-CP": "accent",
+    "LISTA-CPSS": "accent",
+    "LAMP": "trained",
+    "ALISTA": "solver",
+    "NA-ALISTA": "transformer",
+    "AGLISTA": "plum",
+    "HyperLISTA": "plum",
+    # sparse recovery, learned for any matrix
+    "Ada-LISTA": "accent",
+    "LISTA-VM": "solver",
+    "LISTA-VM with momentum": "sky",
+    "in-context ALISTA": "trained",
+    "in-context ALISTA, branches": "plum",
+    "in-context ALISTA, ridge, branches": "plum",
+    # networks
+    "Transformer": "transformer",
+    "Small TF": "accent",
+    "Small TF, from the theorem": "transformer",
+    "GPT-2": "brown",
+    "linear attention": "brown",
+}
+
+
+def colour_of(title: str) -> str:
+    """The colour of an algorithm: its own, or that of its name before the comma."""
+    return COLOURS[ALGORITHMS.get(title) or ALGORITHMS[title.partition(",")[0]]]
 
 
 Draw = Callable[[Axes, Results], None]

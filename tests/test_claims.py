@@ -28,6 +28,7 @@ FAMILIES = {
     "lasso": "speed",
     "results": ("sparse-recovery.at-length", "sparse-recovery.gpt2"),
     "weights": "sparse-recovery.weights",
+    "prefixes": "sparse-recovery.prefixes",
 }
 NAN, INF = math.nan, math.inf
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from experiments.common import Results
 from experiments.compressed_sensing.pictures import DATA, SIDE, psnr_interval
-from experiments.figures import COLOURS, bare, label_ends
+from experiments.figures import bare, colour_of, label_ends
 from jaxl2o.tasks.images import picture_of
 
 SHOWN = {
@@ -22,15 +22,15 @@ SHOWN = {
     "Transformer trained": "(d) Transformer",
 }
 LINES = {
-    "ISTA": (COLOURS["classical"], "-", "ISTA"),
-    "FISTA": (COLOURS["ink"], "-", "FISTA"),
-    "LISTA-CP own matrix": (COLOURS["accent"], "-", "LISTA-CP, its own matrix"),
-    "LISTA-CP fresh matrices": (COLOURS["accent"], ":", "LISTA-CP, fresh matrices"),
-    "in-context ALISTA": (COLOURS["trained"], "-", "in-context ALISTA"),
-    "LISTA-VM": (COLOURS["solver"], "-", "(b) LISTA-VM"),
-    "Transformer trained": (COLOURS["transformer"], "--", "(d) Transformer, trained on"),
+    "ISTA": (colour_of("ISTA"), "--", "ISTA"),
+    "FISTA": (colour_of("FISTA"), "-", "FISTA"),
+    "LISTA-CP own matrix": (colour_of("LISTA-CP"), "-", "LISTA-CP, its own matrix"),
+    "LISTA-CP fresh matrices": (colour_of("LISTA-CP"), ":", "LISTA-CP, fresh matrices"),
+    "in-context ALISTA": (colour_of("in-context ALISTA"), "-", "in-context ALISTA"),
+    "LISTA-VM": (colour_of("LISTA-VM"), "-", "(b) LISTA-VM"),
+    "Transformer trained": (colour_of("Transformer"), "--", "(d) Transformer, trained on"),
 }
-LEVELS = {"LMMSE": (COLOURS["limit"], "LMMSE"), "Lasso": (COLOURS["classical"], "Lasso, converged")}
+LEVELS = {"LMMSE": (colour_of("LMMSE"), "LMMSE"), "Lasso": (colour_of("Lasso"), "Lasso, converged")}
 ORDER = (
     "mean patch",
     "ISTA",

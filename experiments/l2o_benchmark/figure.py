@@ -8,26 +8,10 @@ from matplotlib.ticker import NullFormatter
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, label_ends
+from experiments.figures import COLOURS, colour_of, label_ends
 from experiments.l2o_benchmark.methods import PLAN
 
 ORACLE = "true support known"
-COLOUR = {
-    "ISTA": COLOURS["classical"],
-    "FISTA": COLOURS["classical"],
-    "AMP, prior known": COLOURS["limit"],
-    "OAMP, prior known": COLOURS["limit"],
-    "TISTA, prior known": COLOURS["limit"],
-    "ALISTA, 485 steps": COLOURS["solver"],
-    "ALISTA": COLOURS["solver"],
-    "AGLISTA": COLOURS["accent"],
-    "HyperLISTA": COLOURS["accent"],
-    "NA-ALISTA": COLOURS["transformer"],
-    "NA-ALISTA, 2,000 steps": COLOURS["transformer"],
-    "LAMP": COLOURS["trained"],
-    "LISTA-CP": COLOURS["trained"],
-    "LISTA-CPSS": COLOURS["trained"],
-}
 
 
 def decibels(errors: Float[np.ndarray, " count"], sizes: Float[np.ndarray, " count"]) -> float:
@@ -77,12 +61,11 @@ def plot(results: Results) -> Figure:
         for title in PLAN[name]:
             curve = results[f"{name}/{title}/test curve"]
             style = "--" if title.endswith("steps") or title == "ISTA" else "-"
-            upper.plot(steps, curve, style, color=COLOUR[title], linewidth=1.3)
-            ends[title] = (float(curve[-1]), COLOUR[title])
+            upper.plot(steps, curve, style, color=colour_of(title), linewidth=1.3)
+            ends[title] = (float(curve[-1]), colour_of(title))
             if f"{name}/{title}/steps" in results:
-                lower.plot(
-                    results[f"{name}/{title}/steps"], results[f"{name}/{title}/history"], style, color=COLOUR[title], marker="."
-                )
+                seen, history = results[f"{name}/{title}/steps"], results[f"{name}/{title}/history"]
+                lower.plot(seen, history, style, color=colour_of(title), marker=".")
         if floor > -100.0:
             upper.axhline(floor, color=COLOURS["ink"], linewidth=0.8, linestyle=":")
             ends[ORACLE] = (floor, COLOURS["ink"])

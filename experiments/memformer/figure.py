@@ -7,15 +7,15 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, Draw, label_ends, panels_of
+from experiments.figures import COLOURS, Draw, colour_of, label_ends, panels_of
 from experiments.memformer.claims import level
 
 COLOUR = {
     "no memory": COLOURS["classical"],
-    "momentum": COLOURS["trained"],
+    "momentum": colour_of("momentum"),
     "tied": COLOURS["accent"],
     "all gradients": COLOURS["transformer"],
-    "conjugate gradients": COLOURS["solver"],
+    "conjugate gradients": colour_of("conjugate gradients"),
     "Krylov oracle": COLOURS["ink"],
     "gated by the inputs": COLOURS["sky"],
 }

@@ -5,22 +5,22 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from experiments.common import Results
-from experiments.figures import COLOURS
+from experiments.figures import COLOURS, colour_of
 from experiments.mixture.claims import slope_of
 from experiments.mixture.methods import METHODS
 
 # method -> colour, style, label
 LINES = {
     "zero": (COLOURS["classical"], "--", "zero"),
-    "least squares": (COLOURS["classical"], "-", "least squares"),
-    "linear": (COLOURS["limit"], "-", "best linear in y"),
-    "attention": (COLOURS["transformer"], "-", "best linear attention"),
+    "least squares": (colour_of("least squares"), "-", "least squares"),
+    "linear": (colour_of("best linear in y"), "-", "best linear in y"),
+    "attention": (colour_of("linear attention"), "-", "best linear attention"),
     "random start": (COLOURS["accent"], "-", "EM, random start"),
     "restarted": (COLOURS["trained"], "-", "EM, best of several"),
     "spectral": (COLOURS["sky"], "-", "EM, spectral subspace"),
     "annealed": (COLOURS["solver"], "-", "EM, annealed"),
     "near the truth": (COLOURS["solver"], ":", "EM, started near the truth"),
-    "Bayes": (COLOURS["ink"], "-", "posterior mean"),
+    "Bayes": (colour_of("posterior mean"), "-", "posterior mean"),
 }
 SHADES = ("trained", "accent", "limit", "sky", "solver")
 

@@ -6,21 +6,15 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, Draw, panels_of
+from experiments.figures import COLOURS, Draw, colour_of, panels_of
 from experiments.newton.claims import widths
 from experiments.newton.training_claims import laws
 
 SHADES = ("#F6C6A2", "#EFA06B", "#E57B3B", "#C2530A", "#7D3200")  # a Transformer whose MLPs grow
-ORDER = {2: COLOURS["solver"], 3: COLOURS["limit"], 4: COLOURS["ink"]}
+ORDER = {2: colour_of("Newton-Schulz"), 3: colour_of("third order"), 4: COLOURS["ink"]}
 MORE = COLOURS["sky"]  # orders above these
-MODEL = {"plain": (COLOURS["accent"], "linear attention"), "norm": (COLOURS["transformer"], "with layer norm")}
-CONSTRUCTED = {
-    "Newton-Schulz": COLOURS["solver"],
-    "Newton-Schulz in one layer": COLOURS["sky"],
-    "third order": COLOURS["limit"],
-    "least squares": COLOURS["ink"],
-    "ridge": COLOURS["classical"],
-}
+MODEL = {"plain": (colour_of("linear attention"), "linear attention"), "norm": (COLOURS["transformer"], "with layer norm")}
+CONSTRUCTED = ("Newton-Schulz", "Newton-Schulz in one layer", "third order", "least squares", "ridge")
 LEAST, SINGLE = 1e-15, 1e-9  # of what is drawn: there double and single precision end
 
 
@@ -49,12 +43,13 @@ def by_step(axes: Axes, results: Results) -> None:
     for colour, cells in zip(SHADES, widths(results), strict=False):
         middle = np.median(results[f"logistic/distance/{cells}"], axis=0)
         axes.plot(middle, color=colour, label=f"{cells} cells: {int(results[f'logistic/width/{cells}'])} hidden units")
-    for title, style, label in (
-        ("exact", "-", "exact damped Newton"),
-        ("inexact", ":", "inverse by Newton-Schulz"),
-        ("line search", "--", "gradient descent, line search"),
+    for title, style, method, label in (
+        ("exact", "-", "damped Newton", "exact damped Newton"),
+        ("inexact", ":", "damped Newton", "inverse by Newton-Schulz"),
+        ("line search", "--", "gradient descent", "gradient descent, line search"),
     ):
-        axes.plot(np.median(results[f"logistic/distance/{title}"], axis=0), style, color=COLOURS["solver"], label=label)
+        middle = np.median(results[f"logistic/distance/{title}"], axis=0)
+        axes.plot(middle, style, color=colour_of(method), label=label)
     axes.set(title="Logistic regression: distance to the minimiser", xlabel="steps", ylabel="median of prompts", yscale="log")
     axes.set_ylim(bottom=LEAST)
     axes.legend(fontsize=8)
@@ -94,8 +89,8 @@ def by_training(axes: Axes, results: Results) -> None:
 
 def by_encoder(axes: Axes, results: Results) -> None:
     """Mean squared distance to the minimiser of a trained softmax encoder, by layers, and of Newton's steps."""
-    axes.plot(results["encoder/Newton"][0, :, 1], color=COLOURS["solver"], label="damped Newton, by steps")
-    axes.plot(results["encoder/Newton"][0, :, 0], "--", color=COLOURS["solver"])
+    axes.plot(results["encoder/Newton"][0, :, 1], color=colour_of("damped Newton"), label="damped Newton, by steps")
+    axes.plot(results["encoder/Newton"][0, :, 0], "--", color=colour_of("damped Newton"))
     layers, means = results["encoder/layers"], results["encoder/trained"][:, :, 0]
     for measure, style in ((1, "o-"), (0, "o--")):
         label = "trained softmax encoder, by layers; seeds" if measure else None
@@ -190,7 +185,8 @@ def by_table(axes: Axes, results: Results) -> None:
 def by_condition(axes: Axes, results: Results) -> None:
     """The largest gap of all layers, by condition and precision."""
     conditions = results["exact/conditions"]
-    for title, colour in CONSTRUCTED.items():
+    for title in CONSTRUCTED:
+        colour = colour_of(title)
         for precision, style in (("float64", "o-"), ("float32", "o--")):
             gaps = [results[f"exact/{title}/{precision}/{condition}"].max() for condition in conditions]
             # a gap of zero has no place on this axis

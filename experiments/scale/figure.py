@@ -7,11 +7,12 @@ from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, panels_of
+from experiments.figures import COLOURS, colour_of, panels_of
 from experiments.scale.claims import gaps, process_gaps, survived
 from experiments.scale.models import LAYOUTS
 
-NAMES = {"transformer": ("Small TF, 4 layers", COLOURS["transformer"]), "lista-vm": ("LISTA-VM, 12 layers", COLOURS["solver"])}
+TITLES = {"transformer": "Small TF, 4 layers", "lista-vm": "LISTA-VM, 12 layers"}
+NAMES = {model: (title, colour_of(title)) for model, title in TITLES.items()}
 
 
 def plot(results: Results) -> Figure:

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import Results
-from experiments.figures import COLOURS, label_ends
-from experiments.sparse_recovery.rows import colour_of, titles
+from experiments.figures import COLOURS, colour_of, label_ends
+from experiments.sparse_recovery.rows import titles
 
 # whose parameters meet other laws
 LEARNED = (
@@ -87,8 +87,8 @@ def one_matrix(axes: Axes, results: Results) -> None:
         if what in ("own 0", "unseen 0") or "trained on" in what:
             medians = results[f"one/{title}/quantiles"][0]
             style = "-" if what == "own 0" else "--" if what == "unseen 0" else ":"
-            colour = {"LISTA-CP": COLOURS["trained"], "LISTA": COLOURS["solver"], "ALISTA": COLOURS["transformer"]}[name]
-            axes.plot(np.arange(len(medians)), medians, style, color=colour, label=name if what == "own 0" else None)
+            label = name if what == "own 0" else None
+            axes.plot(np.arange(len(medians)), medians, style, color=colour_of(name), label=label)
     axes.set(title="Weights of one matrix: on it (full), on others (dashed)", ylabel="median relative error")
     axes.set(xlabel="step; dotted: trained on a pool or on fresh ones", yscale="log", ylim=(1e-4, 1e4), xlim=(0, None))
     axes.legend(loc="lower left")
@@ -115,7 +115,7 @@ def bound(axes: Axes, results: Results) -> None:
             rate = results[f"bound/{n}/{q}/rate"].max()
             steps = np.arange(len(errors))
             name = f"n = {n}, r ≤ {rate:.2f}" + ("" if q == supports[-1] else ", known support")
-            axes.semilogy(steps, errors, style, color=COLOURS["trained"], alpha=shade, label=name)
+            axes.semilogy(steps, errors, style, color=colour_of("LISTA-VM"), alpha=shade, label=name)
             axes.semilogy(steps, rate**steps, linestyle=":", color=COLOURS["ink"], alpha=shade, linewidth=0.9)
     axes.set(title="LISTA-VM and its bound", xlabel="step", ylabel="largest |w − β|₁ / |β|₁; dotted: rᵏ", ylim=(1e-12, 20))
     axes.legend(fontsize=7)

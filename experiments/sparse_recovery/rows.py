@@ -1,34 +1,8 @@
-"""The rows of the results, part/method: their names, their colours, and their table."""
+"""The rows of the results, part/method: their names, and their table."""
 
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS
-
-COLOUR = {
-    "LISTA-VM": COLOURS["trained"],
-    "LISTA-VM with momentum": COLOURS["solver"],
-    "in-context ALISTA": COLOURS["transformer"],
-    "in-context ALISTA, branches": COLOURS["sky"],
-    "in-context ALISTA, ridge, branches": COLOURS["sky"],
-    "Transformer": COLOURS["transformer"],
-    "Small TF": COLOURS["accent"],
-    "GPT-2": COLOURS["sky"],
-    "Ada-LISTA": COLOURS["accent"],
-    "TISTA": COLOURS["limit"],
-    "Bayes": COLOURS["limit"],
-    "ISTA": COLOURS["classical"],
-    "FISTA": COLOURS["classical"],
-    "block ISTA": COLOURS["ink"],
-    "Lasso": COLOURS["classical"],
-    "OMP": COLOURS["classical"],
-    "minimum norm": COLOURS["ink"],
-}
-
-
-def colour_of(title: str) -> str:
-    """A method's colour: its own, or that of its name before the comma."""
-    return COLOUR.get(title) or COLOUR[title.partition(",")[0]]
 
 
 def titles(results: Results, part: str) -> list[str]:

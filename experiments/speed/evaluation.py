@@ -20,7 +20,7 @@ from rich.table import Table
 
 from experiments.claims import Claim, claim
 from experiments.common import Results, Run
-from experiments.figures import COLOURS
+from experiments.figures import colour_of
 from experiments.parts import kept
 from experiments.speed.evaluated import SEED
 from experiments.speed.processes import state
@@ -28,7 +28,6 @@ from jaxl2o.checks import require
 
 COST = {"smoke": "6 s", "quick": "12 min"}
 TITLES = {"lista-vm": "LISTA-VM, 12 steps", "transformer": "Transformer, 12 layers"}
-COLOUR = {"lista-vm": COLOURS["solver"], "transformer": COLOURS["transformer"]}
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def plot(results: Results) -> Figure:
     """Peak memory and seconds by the number of tasks."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.9))
     for model in (model for model in TITLES if f"{model}/memory" in results):
-        style = {"color": COLOUR[model], "marker": "o", "markersize": 4, "label": TITLES[model]}
+        style = {"color": colour_of(TITLES[model]), "marker": "o", "markersize": 4, "label": TITLES[model]}
         left.plot(results["counts"], results[f"{model}/memory"] / 2**20, **style)
         right.plot(results["counts"], results[f"{model}/seconds"], **style)
     left.set(xlabel="tasks", ylabel="peak memory, MiB", xscale="log", yscale="log", title="Memory of a fresh process")

@@ -9,10 +9,10 @@ from matplotlib.ticker import NullLocator
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS
+from experiments.figures import COLOURS, colour_of
 from experiments.speed.exponents import mean_exponent, upper
 
-MODELS = {"small-tf": ("Small TF", COLOURS["transformer"]), "lista-vm": ("LISTA-VM", COLOURS["solver"])}
+MODELS = {"small-tf": ("Small TF", colour_of("Small TF")), "lista-vm": ("LISTA-VM", colour_of("LISTA-VM"))}
 LABELS = {
     "depth": "layers, or steps of LISTA-VM",
     "width": "width D, or dimension d of LISTA-VM",

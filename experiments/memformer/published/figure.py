@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, Draw, panels_of
+from experiments.figures import COLOURS, Draw, colour_of, panels_of
 from experiments.intervals import student
 from experiments.memformer.claims import level
 
@@ -36,11 +36,11 @@ OF_NONE = (0.25, -0.30, -0.71, -1.08)
 ROWS = {
     "1a": [
         Row("1a/scalar, no memory", "no memory", PLAIN, (0.81, 0.48, 0.23, -0.01)),
-        Row("1a/scalar, momentum", "momentum", MEMORY, (0.81, 0.49, 0.20, -0.13)),
+        Row("1a/scalar, momentum", "momentum", colour_of("momentum"), (0.81, 0.49, 0.20, -0.13)),
     ],
     "1b": [
         Row("1b/no memory", "no memory", PLAIN, OF_NONE),
-        Row("1b/momentum", "momentum", MEMORY, (0.12, -0.90, -1.58, -1.96)),
+        Row("1b/momentum", "momentum", colour_of("momentum"), (0.12, -0.90, -1.58, -1.96)),
     ],
     "2a": [
         Row("1b/no memory", "no memory", PLAIN, OF_NONE),
@@ -163,7 +163,8 @@ def by_layer(axes: Axes, results: Results, panel: str) -> None:
 
 def accelerated(axes: Axes, results: Results, layers: np.ndarray) -> None:
     """Momentum and Nesterov's, which are not trained: as published, and tuned."""
-    for title, colour in (("momentum", COLOURS["accent"]), ("Nesterov", COLOURS["trained"])):
+    for title in ("momentum", "Nesterov"):
+        colour = colour_of(title)
         axes.plot(layers, np.log(results[f"{title}, as published"]), "--", color=colour, label=title)
         axes.plot(layers, np.log(results[f"{title}, tuned"]), "-", color=colour)
         axes.plot(layers, np.log(results[f"{title}, tuned, preconditioned"]), "-.", color=colour)

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, Draw, panels_of
+from experiments.figures import COLOURS, Draw, colour_of, panels_of
 from experiments.mixture.panels import LINES as SHARED
 from experiments.mixture.panels import ticks
 from experiments.mixture.trained.claims import chosen, gaps, grid, level, slope
@@ -19,9 +19,9 @@ from experiments.mixture.trained.sets import LAWS
 
 # method -> colour, style, label; other methods as in the figure of all mixtures
 LINES = SHARED | {
-    "ridge": (COLOURS["classical"], ":", "ridge"),
-    "attention": (COLOURS["accent"], "--", "best linear attention"),
-    "transformer": (COLOURS["transformer"], "o-", "trained Transformer"),
+    "ridge": (colour_of("ridge"), ":", "ridge"),
+    "attention": (colour_of("linear attention"), "--", "best linear attention"),
+    "transformer": (colour_of("Transformer"), "o-", "trained Transformer"),
 }
 LEAST = 1e-3  # gap that is drawn
 METHODS = (*BASELINES, "near the truth", "Bayes", "transformer")

@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import RESULTS, Results
-from experiments.figures import panels_of
-from experiments.sparse_recovery.rows import colour_of, titles
+from experiments.figures import colour_of, panels_of
+from experiments.sparse_recovery.rows import titles
 
 
 def plot(results: Results) -> Figure:

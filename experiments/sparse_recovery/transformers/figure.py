@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import Results
-from experiments.figures import COLOURS, Draw, panels_of
-from experiments.sparse_recovery.rows import colour_of, titles
+from experiments.figures import COLOURS, Draw, colour_of, panels_of
+from experiments.sparse_recovery.rows import titles
 from experiments.sparse_recovery.transformers.claims import MEDIAN, RIVAL, last, repetitions
 from experiments.sparse_recovery.transformers.networks import RISE
 

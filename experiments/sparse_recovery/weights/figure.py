@@ -5,16 +5,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.common import Results
-from experiments.figures import COLOURS
+from experiments.figures import colour_of
 
 # colour and line of each; those of one kind share a colour
 SHOWN = {
-    "minimum norm": (COLOURS["ink"], ":"),
-    "in-context-alista": (COLOURS["transformer"], "-"),
-    "in-context-alista-branches": (COLOURS["sky"], "-"),
-    "in-context-alista-any-n": (COLOURS["transformer"], "--"),
-    "small-tf": (COLOURS["trained"], "-"),
-    "small-tf-random": (COLOURS["accent"], "-"),
+    "minimum norm": (colour_of("minimum norm"), ":"),
+    "in-context-alista": (colour_of("in-context ALISTA"), "-"),
+    "in-context-alista-branches": (colour_of("in-context ALISTA, branches"), "-"),
+    "in-context-alista-any-n": (colour_of("in-context ALISTA"), "--"),
+    "small-tf": (colour_of("Small TF, from the theorem"), "-"),
+    "small-tf-random": (colour_of("Small TF"), "-"),
 }
 
 
