@@ -23,12 +23,11 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.claims import Claim, claim
 from experiments.common import Results, Run
-from experiments.figures import panels_of
+from experiments.figures import colour_of, panels_of
 from experiments.fitting import fit
 from experiments.parts import place_of
 from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.at_length.trainings import on_device
-from experiments.sparse_recovery.rows import colour_of
 from experiments.sparse_recovery.rows import table as table
 from experiments.sparse_recovery.transformers import config as transformers
 from experiments.sparse_recovery.transformers import networks
