@@ -19,6 +19,7 @@ myst_heading_anchors = 3
 suppress_warnings = ["toc.empty_glob"]
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
+nb_execution_timeout = 300
 nb_output_stderr = "error"
 
 autodoc_default_options = {"members": True}
