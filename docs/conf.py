@@ -16,7 +16,6 @@ html_title = f"jaxl2o {version}"
 html_show_sphinx = False
 
 myst_heading_anchors = 3
-suppress_warnings = ["toc.empty_glob"]
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
