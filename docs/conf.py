@@ -14,6 +14,8 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "plain"]
 html_theme = "furo"
 html_title = f"jaxl2o {version}"
 html_show_sphinx = False
+html_static_path = ["static"]
+html_css_files = ["jaxl2o.css"]
 
 myst_heading_anchors = 3
 nb_execution_mode = "force"
