@@ -20,10 +20,8 @@ if jax.__version_info__[:2] == (0, 10):  # XLA ends the process at a flag that i
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1")
 hasten()
 
-# every annotated shape of the library is checked here, and only here: by this hook, so the library is imported below it
+# every annotated shape of the library is checked here, and only here: by this hook, so the library is imported after it
 install_import_hook("jaxl2o", "beartype.beartype")
-
-from jaxl2o.checks import InputError  # noqa: E402
 
 settings.register_profile("jaxl2o", max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("jaxl2o")
@@ -39,6 +37,7 @@ def _what_was_compiled_is_not_garbage():
 @pytest.fixture
 def refused():
     """(call, parts): the call raises `InputError`, in one sentence, which has these parts: what was given, what is needed."""
+    from jaxl2o.checks import InputError  # not above: the process that hands out the files imports no library
 
     def check(call, parts):
         with pytest.raises(InputError, match=re.escape(parts[0])) as caught:

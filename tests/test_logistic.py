@@ -105,7 +105,7 @@ def test_the_loss_is_the_papers_with_its_derivatives():
     short = Prompt.of(prompt.x, prompt.y, used=used)
     x, y = np.asarray(prompt.x)[used], np.asarray(prompt.y)[used]
     expected = np.mean(np.log1p(np.exp(-y * (x @ w)))) + 0.5 * PENALTY * np.sum(w**2)
-    loss = partial(logistic_loss, prompt=short, penalty=PENALTY)
+    loss = jax.jit(partial(logistic_loss, prompt=short, penalty=PENALTY))
     np.testing.assert_allclose(loss(w), expected, rtol=1e-14)
     gradient, hessian = textbook(x, y, np.asarray(w))
 
@@ -195,6 +195,7 @@ def test_no_examples_and_starts_at_the_optimum():
     """Without examples zero stays zero, and the derivative by the penalty is finite there."""
     nothing = Prompt.of(np.zeros((0, D)), np.zeros(0))
 
+    @jax.jit
     def last(penalty):
         return unroll(damped_newton(penalty), nothing, 2)[-1]
 
