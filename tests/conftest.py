@@ -6,6 +6,7 @@ import re
 
 import jax
 import pytest
+from haste import hasten
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
@@ -17,18 +18,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
 if jax.__version_info__[:2] == (0, 10):  # XLA ends the process at a flag that it does not know, and these are not for ever
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1")
+hasten()
 
-# every annotated shape of the library is checked here, and only here: by this hook, so the library is imported below it
+# every annotated shape of the library is checked here, and only here: by this hook, so the library is imported after it
 install_import_hook("jaxl2o", "beartype.beartype")
-
-from jaxl2o.checks import InputError  # noqa: E402
 
 settings.register_profile("jaxl2o", max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("jaxl2o")
-
-
-# Python looks for garbage after every 700 new objects, of which tracing makes millions
-gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -41,6 +37,7 @@ def _what_was_compiled_is_not_garbage():
 @pytest.fixture
 def refused():
     """(call, parts): the call raises `InputError`, in one sentence, which has these parts: what was given, what is needed."""
+    from jaxl2o.checks import InputError  # not above: the process that hands out the files imports no library
 
     def check(call, parts):
         with pytest.raises(InputError, match=re.escape(parts[0])) as caught:

@@ -450,12 +450,12 @@ LEFT_OUT = {"sparse_recovery.at_length", "sparse_recovery.gpt2", "speed.steps", 
 MEASURE_ALONE = ("speed.", "scale", "sparse_recovery.weights")
 SMOKED = tuple(name for name in common.EXPERIMENTS if name not in LEFT_OUT)
 SMOKE = """
-import gc
 import sys
+from haste import hasten
 from rich.console import Console
 from experiments.__main__ import main
 
-gc.set_threshold(50_000, 20, 50)  # tracing makes millions of objects
+hasten()
 root, *names = sys.argv[1:]
 for name in names:
     with open(f"{root}/{name}.txt", "w") as out:
@@ -467,7 +467,8 @@ for name in names:
 def smoke_runs(tmp_path_factory):
     """What every smoke preset prints, and its folder: run in two processes side by side, compiled in haste."""
     root = tmp_path_factory.mktemp("runs")
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    settings = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, **settings}
     command, options = [sys.executable, "-c", SMOKE, str(root)], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     shares = [SMOKED[place::2] for place in range(2)]
     processes = [subprocess.Popen([*command, *names], cwd=REPOSITORY, env=environment, **options) for names in shares]

@@ -171,12 +171,16 @@ def test_linear_first_order_is_a_learner():
     learner = learned(lambda key, prompt: 0.1 * jax.random.normal(key, (3, 3)), linear_first_order)
     prompt = draw(4)._replace(x_query=jnp.ones((1, D)))
     params = learner.init(jax.random.key(1), prompt)
-    path = unroll(linear_first_order(params), prompt, 3)
-    np.testing.assert_allclose(learner.predict(params, prompt), path @ queries(prompt).T, rtol=0.0, atol=1e-14)
-    answers = learner.prefixes(params, prompt)
+
+    @jax.jit
+    def answered(params):
+        return unroll(linear_first_order(params), prompt, 3), learner.predict(params, prompt), learner.prefixes(params, prompt)
+
+    path, predicted, answers = answered(params)
+    np.testing.assert_allclose(predicted, path @ queries(prompt).T, rtol=0.0, atol=1e-14)
     assert answers.shape == (4, N + 1)
     np.testing.assert_allclose(answers[:, -1:], path @ queries(prompt).T, rtol=0.0, atol=1e-13)
-    gradient = jax.grad(lambda c: learner.predict(c, prompt)[-1, 0])(params)
+    gradient = jax.jit(jax.grad(lambda c: learner.predict(c, prompt)[-1, 0]))(params)
     np.testing.assert_array_equal(np.asarray(gradient) != 0.0, np.tri(3, dtype=bool))
 
 

@@ -37,6 +37,9 @@ from jaxl2o.types import Prompt, over_tasks
 D, N, PENALTY, STEPS, PROMPTS = 5, 26, 0.1, 12, 6
 TASK = logistic_regression(N, D, PENALTY, scaled(D**-0.5, sphere()), n_queries=0)
 SEEDS = st.integers(0, 2**31 - 1)
+# compiled once for all penalties and widths
+bound_of = jax.jit(error_bound, static_argnames=("d", "steps", "inner_steps", "radius"))
+errs = jax.jit(step_error, static_argnames=("d", "inner_steps", "radius", "growth"))
 
 
 @cache
@@ -102,7 +105,7 @@ def test_the_loss_is_the_papers_with_its_derivatives():
     short = Prompt.of(prompt.x, prompt.y, used=used)
     x, y = np.asarray(prompt.x)[used], np.asarray(prompt.y)[used]
     expected = np.mean(np.log1p(np.exp(-y * (x @ w)))) + 0.5 * PENALTY * np.sum(w**2)
-    loss = partial(logistic_loss, prompt=short, penalty=PENALTY)
+    loss = jax.jit(partial(logistic_loss, prompt=short, penalty=PENALTY))
     np.testing.assert_allclose(loss(w), expected, rtol=1e-14)
     gradient, hessian = textbook(x, y, np.asarray(w))
 
@@ -192,6 +195,7 @@ def test_no_examples_and_starts_at_the_optimum():
     """Without examples zero stays zero, and the derivative by the penalty is finite there."""
     nothing = Prompt.of(np.zeros((0, D)), np.zeros(0))
 
+    @jax.jit
     def last(penalty):
         return unroll(damped_newton(penalty), nothing, 2)[-1]
 
@@ -284,7 +288,7 @@ def test_the_error_falls_fourfold_when_the_widths_double():
 def test_the_theorems_bound_falls_fourfold_too():
     """`tolerance` at twelve steps bounds the errors of every width, of one step and of all; it is below one but at the first,
     tends to a factor of four, and does not grow with the number of steps."""
-    bounds = np.array([[float(error_bound(D, PENALTY, steps, INNER, cells)) for steps in (1, STEPS, 100)] for cells in WIDTHS])
+    bounds = np.array([[bound_of(D, PENALTY, steps, INNER, cells) for steps in (1, STEPS, 100)] for cells in WIDTHS])
     assert (np.linalg.norm(iterates() - newton_path()[0], axis=3).max(axis=(1, 2)) <= bounds[:, 1]).all()
     assert (errors()[:, 1] <= bounds[:, 0]).all()
     assert (bounds[1:, 1] < 1.0).all()
@@ -298,15 +302,15 @@ def test_the_theorems_bound_falls_fourfold_too():
 def test_curves_that_are_too_coarse_have_no_bound():
     """Where errors could carry iterates out of the curves' ranges, though those of a step are bounded."""
     for penalty, cells in ((0.3, Cells(2, 2, 2)), (0.3, Cells(8, 4, 4)), (0.05, Cells(48, 12, 24))):
-        _, holds = step_error(jnp.zeros(1), jnp.ones(1), D, penalty, INNER, cells, 0.0, 1.0)
+        _, holds = errs(jnp.zeros(1), jnp.ones(1), D, penalty, INNER, cells, 0.0, 1.0)
         assert holds
-        assert np.isinf(error_bound(D, penalty, STEPS, INNER, cells))
+        assert np.isinf(bound_of(D, penalty, STEPS, INNER, cells))
 
 
 def test_no_bound_is_above_the_trivial_one():
     """Both iterates stay in the ranges, so they are at most twice their radius apart, however small the penalty."""
     trivial = 2.0 * np.sqrt(2.0 * np.log(2.0) / 0.02)
-    np.testing.assert_allclose(error_bound(D, 0.02, 1000, 8, Cells(400, 100, 200)), trivial, rtol=1e-12)
+    np.testing.assert_allclose(bound_of(D, 0.02, 1000, 8, Cells(400, 100, 200)), trivial, rtol=1e-12)
 
 
 @given(seed=SEEDS)
@@ -325,7 +329,7 @@ def test_a_step_stretches_no_more(seed):
 @cache
 def limit(radius: float, steps: int) -> float:
     """The bound of some steps."""
-    return float(error_bound(D, PENALTY, steps, INNER, WIDTHS[-1], radius))
+    return float(bound_of(D, PENALTY, steps, INNER, WIDTHS[-1], radius))
 
 
 @given(seed=SEEDS, radius=st.sampled_from([0.0, 0.5]))
@@ -344,7 +348,7 @@ def test_the_bound_is_the_worst_of_all_paths(seed, radius):
         return gap - v + np.log1p(v)
 
     def err(v):
-        bound, _ = step_error(jnp.asarray(v), jnp.asarray(v), D, PENALTY, INNER, WIDTHS[-1], radius, 1.0)
+        bound, _ = errs(jnp.asarray(v), jnp.asarray(v), D, PENALTY, INNER, WIDTHS[-1], radius, 1.0)
         return float(bound)
 
     gap, total = float(first_gap(PENALTY, radius)), 0.0
@@ -365,10 +369,11 @@ RADIUS, COARSE = 2.0, Cells(48, 12, 24)
 @cache
 def around():
     """At sixty random starts: the decrement, the gap over 4 mu, the norm of a step's derivative, and what the block errs."""
-    solver, construction = damped_newton(PENALTY), transformer(D, PENALTY, 1, INNER, COARSE, N, RADIUS)
-    learner = transformer_learner(construction.config, construction.encoding)
+    solver = damped_newton(PENALTY)
 
     def one(key):
+        construction = transformer(D, PENALTY, 1, INNER, COARSE, N, RADIUS)
+        learner = transformer_learner(construction.config, construction.encoding)
         key_prompt, key_start, key_length = jax.random.split(key, 3)
         start = jax.random.normal(key_start, (D,))
         start = RADIUS * jax.random.uniform(key_length) * start / jnp.linalg.norm(start)
@@ -393,7 +398,7 @@ def around():
 def test_the_bounds_of_a_step():
     """What `error_bound` is made of: the first gap, decrements in a gap, how a step stretches, and what the block's errs."""
     decrement, gap, stretched, off = around()
-    limit, (bound, holds) = stretch(decrement), step_error(decrement, decrement, D, PENALTY, INNER, COARSE, RADIUS, 1.0)
+    limit, (bound, holds) = jax.jit(stretch)(decrement), errs(decrement, decrement, D, PENALTY, INNER, COARSE, RADIUS, 1.0)
     decrement, gap = np.asarray(decrement), np.asarray(gap)
     assert gap.max() <= first_gap(PENALTY, RADIUS)
     assert (decrement - np.log1p(decrement) <= gap).all()
