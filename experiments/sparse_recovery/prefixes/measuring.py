@@ -42,8 +42,8 @@ def measured(config: Config, run: Run, title: str) -> Results:
     }
     if title != RANDOM:
         results[f"median/{title}"] = np.array([of_n.quantiles[0, 0] for of_n in found])
-        some = errors[: config.sparsity + 1, : config.few]
-        results[f"first/{title}"] = (some / sizes[: config.sparsity + 1].mean(axis=1, keepdims=True)).astype(np.float32)
+        some, own = (rows[: config.sparsity + 1, : config.few] for rows in (errors, sizes))
+        results[f"first/{title}"] = (some / own.mean(axis=1, keepdims=True)).astype(np.float32)
     if title != BAYES:
         task = task_of(config.solvers)
         if title == RANDOM:
