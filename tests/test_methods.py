@@ -67,16 +67,23 @@ def test_ridge_is_scikit_learns(answers):
         np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-9 * np.abs(expected).max())
 
 
-def test_the_lassos_are_scikit_learns(answers):
-    """ISTA ends at the Lasso of the share; LISTA-VM with M = 2 I, whose step is 2n / (2n + 1), at 1 + 1/(2n) of it."""
+def test_ista_ends_at_scikit_learns_lasso():
+    """400 steps, on normalised data, with the penalty of the share."""
     x, y, unit = normalised(X, Y)
-    largest = np.abs(x.T @ y).max() / N
-    for found, share in (
-        (recover(X, Y, "ista"), SHARE),
-        (answers["transformer_lista_vm"], SHARE * (2 * N + 1) / (2 * N)),
-    ):
-        expected = Lasso(alpha=share * largest, fit_intercept=False, tol=1e-13, max_iter=1_000_000).fit(x, y).coef_ * unit
-        np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-6 * np.abs(expected).max())
+    alpha = SHARE * np.abs(x.T @ y).max() / N
+    expected = Lasso(alpha=alpha, fit_intercept=False, tol=1e-13, max_iter=1_000_000).fit(x, y).coef_ * unit
+    np.testing.assert_allclose(recover(X, Y, "ista"), expected, rtol=0.0, atol=1e-6 * np.abs(expected).max())
+
+
+def test_lista_vm_is_ista_by_hand(answers):
+    """With M = 2 I and a threshold of the share: 40 steps of size 2n / (2n + 1) where L = 1 and |X'y|_inf = n."""
+    x, y, unit = normalised(X, Y)
+    largest = np.linalg.norm(x, 2) ** 2 / N
+    threshold, w = SHARE * np.abs(x.T @ y).max() / N / largest, np.zeros(D)
+    for _ in range(40):
+        u = w - 2.0 / (2 * N + 1) * x.T @ (x @ w - y) / largest
+        w = np.sign(u) * np.maximum(np.abs(u) - threshold, 0.0)
+    np.testing.assert_allclose(answers["transformer_lista_vm"], w * unit, rtol=0.0, atol=1e-12)
 
 
 def test_matching_pursuit_is_scikit_learns():
