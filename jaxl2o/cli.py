@@ -1,5 +1,6 @@
 """The command `jaxl2o`: recover a signal of one's own from two files, by any method, with a certificate."""
 
+import io
 import sys
 import time
 import warnings
@@ -24,7 +25,7 @@ from jaxl2o.recover import recover, root_mean_square
 try:
     import tyro
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 except ModuleNotFoundError as missing:
     raise SystemExit(f"the command jaxl2o needs {missing.name}; install it by: pip install 'jaxl2o[cli]'.") from missing
 
@@ -124,7 +125,8 @@ def solve(asked: Solve, console: Console) -> None:
 
 def list_methods(console: Console) -> None:
     """Every method: of what kind it is, its range, and what it answers."""
-    table = Table("method", "kind", "d", "n", "what it is", show_lines=True)
+    name_column = Column("method", no_wrap=True)  # a name that is cut cannot be asked for
+    table = Table(name_column, "kind", "d", "n", "what it is", show_lines=True)
     for name, method in METHODS.items():
         table.add_row(name, method.kind, method.d, method.n, method.says)
     console.print(table)
@@ -186,6 +188,8 @@ def main(words: list[str], console: Console) -> None:
 
 def entry() -> int:
     """Run the command line; a mistake is one sentence and status 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of few characters shows a mark for the others
     try:
         main(sys.argv[1:], Console(width=None if sys.stdout.isatty() else 120))
     except (InputError, OSError) as error:

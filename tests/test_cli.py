@@ -129,6 +129,17 @@ def test_the_list_names_every_method():
         assert all(word in line for word in (method.kind, method.d, method.n, method.says[:20]))
 
 
+def test_a_terminal_of_few_characters_gets_the_list(monkeypatch):
+    """Where the encoding is ASCII no character is an error, and every name is whole."""
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr(sys, "argv", ["jaxl2o", "list"])
+    assert cli.entry() == 0
+    shown.seek(0)
+    printed = shown.read()
+    assert all(f" {name} " in printed for name in METHODS)
+
+
 def bad(given):
     """What is wrong -> the words, and parts of the sentence."""
     np.save(given / "objects.npy", np.array([None, {}]), allow_pickle=True)
