@@ -52,9 +52,12 @@ def together(predict: Callable[[Prompt], Array], prompt: Prompt) -> Float[Array,
 
 
 def apart(predict: Callable[[Prompt], Array], prompt: Prompt) -> Float[Array, "steps d"]:
-    """The same, each in a prompt of its own, for tokens that have room for one query."""
+    """The same, each in a prompt of its own, for tokens that have room for one query.
+
+    One after another: the streams of all layers, d times, would take gigabytes.
+    """
     units = jnp.eye(design_matrix(prompt).shape[1])
-    return jax.vmap(lambda unit: predict(prompt._replace(x_query=unit[None]))[:, 0], out_axes=1)(units)
+    return jax.lax.map(lambda unit: predict(prompt._replace(x_query=unit[None]))[:, 0], units).T
 
 
 def by_theorem(theorem: Theorem) -> Method:
