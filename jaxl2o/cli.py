@@ -1,6 +1,6 @@
 """The command `jaxl2o`: recover a signal of one's own from two files, by any method, with a certificate."""
 
-import difflib
+import io
 import sys
 import time
 import warnings
@@ -18,26 +18,21 @@ from jaxl2o.certified.lasso import lasso
 from jaxl2o.certified.problem import Fraction, check_problem, problem
 from jaxl2o.checks import InputError, require
 from jaxl2o.files import write_whole
-from jaxl2o.pretrained import NAMES, load_card
-from jaxl2o.recover import METHODS, SHARE, recover, root_mean_square
+from jaxl2o.methods import METHODS, method_of
+from jaxl2o.methods.method import SHARE
+from jaxl2o.recover import recover, root_mean_square
 
 try:
     import tyro
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 except ModuleNotFoundError as missing:
     raise SystemExit(f"the command jaxl2o needs {missing.name}; install it by: pip install 'jaxl2o[cli]'.") from missing
 
-TOLERANCE = 1e-8  # of the certified answer's gap, relative to the objective at zero
+TOLERANCE = (
+    1e-7  # of an answer's gap over the objective at zero, times the penalty's share, so that a small one is solved for too
+)
 SHOWN = 12  # coefficients that are printed
-
-# name -> what kind of method it is, and what it answers; pretrained models have a card that says it
-ABOUT = {
-    "lasso": ("certified", "the Lasso, solved to a duality gap"),
-    "minimum_norm": ("closed form", "of all that fit best, the shortest"),
-    "fista": ("solver", "400 steps of FISTA towards the Lasso of penalty 0.05"),
-    "conjugate_gradient": ("theorem", "a Transformer of 2 d layers whose layer t is step t of conjugate gradients"),
-}
 
 
 @dataclass(frozen=True)
@@ -70,14 +65,6 @@ class Answer(NamedTuple):
     seconds: float
 
 
-def method_of(name: str) -> str:
-    """The name, if there is a method of it; else `InputError` names the nearest."""
-    close = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.4)
-    hint = f"did you mean {close[0]!r}?" if close else "`jaxl2o list` names them."
-    require(name in METHODS, f"there is no method {name!r}; {hint}")
-    return name
-
-
 def own_answer(x: np.ndarray, y: np.ndarray, method: str, penalty: float) -> Answer:
     """What a method answers, and its gap as an answer to the Lasso."""
     began = time.perf_counter()
@@ -87,13 +74,13 @@ def own_answer(x: np.ndarray, y: np.ndarray, method: str, penalty: float) -> Ans
         given = problem(x, y, Fraction(penalty), weights=weights_of(x))
         gap, at_zero = float(duality_gap(given, jax.numpy.asarray(w)).bound), float(given.at_zero)
     relative = gap / at_zero if at_zero > 0.0 else gap
-    return Answer(w, relative, relative <= TOLERANCE, seconds)
+    return Answer(w, relative, relative <= TOLERANCE * penalty, seconds)
 
 
 def certified_answer(x: np.ndarray, y: np.ndarray, penalty: float, start: Float[np.ndarray, " d"] | None = None) -> Answer:
     """The Lasso on columns of mean square 1, in the user's units, from a start."""
     began = time.perf_counter()
-    found = lasso(x, y, Fraction(penalty), weights=weights_of(x), start=start, tolerance=TOLERANCE)
+    found = lasso(x, y, Fraction(penalty), weights=weights_of(x), start=start, tolerance=TOLERANCE * penalty)
     at_zero = 0.5 * float(np.mean(y**2)) if len(y) else 0.0
     relative = float(found.gap) / at_zero if at_zero > 0.0 else float(found.gap)
     return Answer(np.asarray(found.solution), relative, bool(found.converged), time.perf_counter() - began)
@@ -107,13 +94,14 @@ def weights_of(x: np.ndarray) -> Float[np.ndarray, " d"]:
 
 def solve(asked: Solve, console: Console) -> None:
     """Read, recover, print a table, and write; raises `InputError` for what cannot be read or solved."""
-    method, x, y = method_of(asked.method), read(asked.x, 2), read(asked.y, 1)
+    method, named, x, y = asked.method, method_of(asked.method), read(asked.x, 2), read(asked.y, 1)
     check_problem(x, y, Fraction(asked.penalty), 0.0, None, "mean")
     require(asked.penalty <= 1.0, f"penalty is {asked.penalty:g}; it is a share, so give at most 1, where the answer is zero.")
     if asked.out is not None:
         require(asked.out.suffix == ".npy", f"{asked.out} is no .npy; give --out a name that ends in it.")
+        require(not asked.out.is_dir(), f"{asked.out} is a folder; give --out the name of a file.")
         require(asked.out.parent.is_dir(), f"there is no folder {asked.out.parent}; make it first, or write elsewhere.")
-    outside = load_card(method).outside(*x.shape) if method in NAMES else None
+    outside = named.outside(*x.shape)
     if outside:
         console.print(f"{outside}; the certified Lasso answers.", soft_wrap=True)
         method = "lasso"
@@ -136,16 +124,11 @@ def solve(asked: Solve, console: Console) -> None:
 
 
 def list_methods(console: Console) -> None:
-    """Every method: what it is, its range, and what its card or its table says."""
-    table = Table("method", "kind", "d", "n", "what it is", show_lines=True)
-    for name in METHODS:
-        if name in NAMES:
-            card = load_card(name)
-            of = f"{card.summary}; {card.metrics[0].of}: {card.metrics[0].value:.3g}"
-            table.add_row(name, "pretrained", str(card.d), card.lengths, of)
-        else:
-            kind, says = ABOUT[name]
-            table.add_row(name, kind, "any", "any", says)
+    """Every method: of what kind it is, its range, and what it answers."""
+    name_column = Column("method", no_wrap=True)  # a name that is cut cannot be asked for
+    table = Table(name_column, "kind", "d", "n", "what it is", show_lines=True)
+    for name, method in METHODS.items():
+        table.add_row(name, method.kind, method.d, method.n, method.says)
     console.print(table)
 
 
@@ -171,14 +154,16 @@ def read(path: Path, n_axes: Literal[1, 2]) -> np.ndarray:
     require(path.suffix in (".npy", ".csv"), f"{path} is neither .npy nor .csv; give an array in one of these.")
     require(path.is_file(), f"there is no file {path}; give the path of an array.")
     try:
-        with warnings.catch_warnings(action="error"):  # an empty file is a warning to NumPy
+        with warnings.catch_warnings(action="error"):  # an empty file, or a complex number, is a warning to NumPy
             load: Callable[[], Any] = {
                 ".npy": lambda: np.load(path, allow_pickle=False),
-                ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=n_axes),
+                ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=n_axes, encoding="utf-8-sig"),
             }[path.suffix]
             values = np.asarray(load(), dtype=np.float64)
-    except (ValueError, TypeError, EOFError, UserWarning) as error:
-        raise InputError(f"{path} has no array of real numbers ({type(error).__name__}); give numbers alone.") from error
+    except (ValueError, TypeError, EOFError, Warning) as error:
+        raise InputError(
+            f"{path} has no array of real numbers ({type(error).__name__}); give numbers alone, without a head."
+        ) from error
     axes = "1 axis" if n_axes == 1 else f"{n_axes} axes"
     require(values.ndim == n_axes, f"{path} has shape {values.shape}; it must have {axes}.")
     return values
@@ -186,7 +171,10 @@ def read(path: Path, n_axes: Literal[1, 2]) -> np.ndarray:
 
 def write(path: Path, w: Float[np.ndarray, " d"]) -> None:
     """Save w as `path`, whole or not at all."""
-    write_whole(path, lambda temporary: np.save(temporary, w, allow_pickle=False))
+    try:
+        write_whole(path, lambda temporary: np.save(temporary, w, allow_pickle=False))
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror or error}); give --out another place.") from error
 
 
 def main(words: list[str], console: Console) -> None:
@@ -200,11 +188,16 @@ def main(words: list[str], console: Console) -> None:
 
 def entry() -> int:
     """Run the command line; a mistake is one sentence and status 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of few characters shows a mark for the others
     try:
         main(sys.argv[1:], Console(width=None if sys.stdout.isatty() else 120))
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; nothing was written.", file=sys.stderr)
+        return 130
     return 0
 
 

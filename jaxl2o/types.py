@@ -11,13 +11,18 @@ F hidden units, L layers, T steps, B tasks.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from jaxl2o import checks
+
+if TYPE_CHECKING:
+    PyTree = Any  # to a type checker jaxtyping's is of no known type
+else:
+    from jaxtyping import PyTree as PyTree
 
 Key = PRNGKeyArray
 Params = PyTree

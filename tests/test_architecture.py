@@ -20,7 +20,7 @@ MODULES = LIBRARY + EXPERIMENTS
 BOTTOM = {"types", "checks", "files", "objectives"}
 SIBLINGS = {"tasks", "solvers", "limits", "models", "training"}
 MIDDLE = BOTTOM | SIBLINGS | {"constructions", "certified"}
-TOP = {"evaluation", "recover", "pretrained", "sklearn"}
+TOP = {"evaluation", "methods", "recover", "pretrained", "sklearn"}
 
 # layer of jaxl2o -> the other layers that its files may import
 LAYERS = {
@@ -33,8 +33,9 @@ LAYERS = {
     "certified": BOTTOM | {"solvers"},
     "evaluation": MIDDLE,
     "pretrained": MIDDLE,
-    "recover": MIDDLE | {"pretrained"},
-    "sklearn": MIDDLE | {"pretrained", "recover"},
+    "methods": MIDDLE | {"pretrained"},
+    "recover": MIDDLE | {"pretrained", "methods"},
+    "sklearn": MIDDLE | {"pretrained", "methods", "recover"},
     "cli": MIDDLE | TOP,
     "__init__": MIDDLE | {"evaluation", "pretrained", "recover"},
 }

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from jaxl2o import cli, lasso, recover
 from jaxl2o.certified.problem import Fraction
-from jaxl2o.recover import METHODS
+from jaxl2o.checks import InputError
+from jaxl2o.methods import METHODS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(10, 20)) * RNG.uniform(0.5, 2.0, size=20)
@@ -51,6 +52,8 @@ def test_the_finish_is_the_lassos_answer(given):
     assert f"{np.count_nonzero(w)} of 20" in printed
     np.testing.assert_allclose(w, expected, atol=1e-3 * np.abs(expected).max())
     np.testing.assert_allclose(solved(given, x="x.csv", y="y.csv")[1], expected, atol=1e-3 * np.abs(expected).max())
+    (given / "marked.csv").write_text((given / "x.csv").read_text(), encoding="utf-8-sig")
+    np.testing.assert_array_equal(solved(given, x="marked.csv")[1], solved(given)[1])
     np.testing.assert_allclose(recover(X, Y), expected, atol=1e-3 * np.abs(expected).max())
 
 
@@ -72,6 +75,35 @@ def test_outside_a_models_range_the_lasso_answers(given):
     np.testing.assert_array_equal(w, solved(given, x="few.npy", y="three.npy")[1])
 
 
+def test_a_tiny_penalty_is_not_taken_for_solved(given):
+    """What is certified is certified for its penalty: where that is below what numbers can tell, the table says no."""
+    assert " no " in solved(given, "--penalty", "1e-12")[0]
+    printed, w = solved(given, "--penalty", "1e-4")
+    assert " yes " in printed
+    np.testing.assert_allclose(w, BETA, atol=1e-3)
+
+
+def test_a_theorem_that_is_too_small_leaves_it_to_the_lasso(given):
+    """Beyond its size the Transformer of a theorem is not built: a sentence, and the certified answer."""
+    np.save(given / "wide.npy", np.tile(X, 6))
+    printed, w = solved(given, "--method", "transformer_newton", x="wide.npy")
+    assert printed.startswith(
+        "transformer_newton is for at most 100 coefficients from at most 1000 measurements, but x has shape (10"
+    )
+    assert len(w) == 120
+
+
+def test_a_stop_is_one_sentence(monkeypatch, capsys):
+    """Ctrl-C: no traceback, and the status that shells expect."""
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", stopped)
+    assert cli.entry() == 130
+    assert capsys.readouterr().err == "stopped; nothing was written.\n"
+
+
 def test_nothing_is_half_written(given, monkeypatch):
     """Where writing fails the old file stands and no other is left."""
     (given / "w.npy").write_bytes(b"old")
@@ -82,17 +114,30 @@ def test_nothing_is_half_written(given, monkeypatch):
         raise OSError("there is no space left")
 
     monkeypatch.setattr(np, "save", save)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match=r"w\.npy cannot be written \(there is no space left\); give --out another place\."):
         cli.write(given / "w.npy", BETA)
     assert (given / "w.npy").read_bytes() == b"old"
     assert sorted(path.name for path in given.iterdir()) == before
 
 
 def test_the_list_names_every_method():
-    """All of `METHODS`, each with what it is."""
+    """All of `METHODS`, each with its kind, its range and a line of what it answers."""
     printed = call("list")
-    assert all(name in printed for name in METHODS)
-    assert set(cli.ABOUT) == {name for name in METHODS if not name.endswith("-d20")}
+    for name, method in METHODS.items():
+        assert len(method.says.splitlines()) == 1
+        (line,) = [line for line in printed.splitlines() if f"│ {name} " in line]
+        assert all(word in line for word in (method.kind, method.d, method.n, method.says[:20]))
+
+
+def test_a_terminal_of_few_characters_gets_the_list(monkeypatch):
+    """Where the encoding is ASCII no character is an error, and every name is whole."""
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr(sys, "argv", ["jaxl2o", "list"])
+    assert cli.entry() == 0
+    shown.seek(0)
+    printed = shown.read()
+    assert all(f" {name} " in printed for name in METHODS)
 
 
 def bad(given):
@@ -101,11 +146,15 @@ def bad(given):
     (given / "words.csv").write_text("a,b\nc,d\n")
     (given / "empty.csv").write_text("")
     (given / "y.txt").write_text("1")
+    np.save(given / "complex.npy", Y + 1j)
+    (given / "taken.npy").mkdir()
     x, y = given / "x.npy", given / "y.npy"
     return {
         "no such file": (("--x", given / "z.npy", "--y", y), ("there is no file", "z.npy")),
         "another format": (("--x", x, "--y", given / "y.txt"), ("y.txt is neither .npy nor .csv",)),
         "a pickle": (("--x", x, "--y", given / "objects.npy"), ("objects.npy has no array of real numbers",)),
+        "complex numbers": (("--x", x, "--y", given / "complex.npy"), ("complex.npy has no array of real numbers",)),
+        "a folder to write": (("--x", x, "--y", y, "--out", given / "taken.npy"), ("taken.npy is a folder",)),
         "words": (("--x", given / "words.csv", "--y", y), ("words.csv has no array of real numbers",)),
         "an empty file": (("--x", given / "empty.csv", "--y", y), ("empty.csv has no array of real numbers",)),
         "a matrix for y": (("--x", x, "--y", x), ("x.npy has shape (10, 20)", "1 axis")),

@@ -162,6 +162,20 @@ def test_hadamard_weights_that_are_alike_are_one_coefficient():
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
+def test_hadamard_weights_are_no_diagonal_matrix():
+    """The weights that turn <x_i, g> into <x_i, L g>, L diagonal, are a token's own on each prompt: none serve two."""
+    diagonal = np.arange(1.0, D + 1.0)
+
+    def needed(seed):
+        x, y = np.asarray(draw(seed).x), np.asarray(draw(seed).y)
+        gradient = x.T @ y
+        return x @ (diagonal * gradient) / (x @ gradient)
+
+    apart = np.abs(needed(0) - needed(1)) / np.abs(needed(0))
+    assert apart.min() > 0.01
+    assert np.median(apart) > 0.3
+
+
 def test_heads_that_write_labels_are_one_head():
     """The sum of heads of preconditioners A_h is one head of their sum: one head reaches what several do."""
     config = memformer(D, DEPTH, "none", heads=3)

@@ -198,6 +198,12 @@ def linear_answer(iterate: Float[Array, " d"], prompt: Prompt) -> Float[Array, "
     return iterate if prompt.x_query is None else prompt.x_query @ iterate
 
 
+def repeated(construction: Construction, times: int) -> Construction:
+    """The same layers `times` over, for a solver of one layer to a step whose steps are all alike."""
+    config = replace(construction.config, repeats=times)
+    return construction._replace(config=config, at=every_layer(config.depth * times))
+
+
 def every_layer(depth: int) -> tuple[tuple[int, int], ...]:
     """Step t is layer t, for t = 0..depth."""
     return tuple((t, t) for t in range(depth + 1))

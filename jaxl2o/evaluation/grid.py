@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Array, Shaped
 from jaxl2o import checks
 
 # name -> the numbers along this axis, each once
-Axes = Mapping[str, Iterable]
+Axes = Mapping[str, Iterable[Any]]
 Labels = dict[str, np.ndarray]
 Label = int | float | np.number
 Point = dict[str, Array]

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable
 
 import jax
-from jaxtyping import PyTree
 
 from jaxl2o import checks
 from jaxl2o.evaluation.grid import Axes, Point, group, group_size, labels_of, shape_of
 from jaxl2o.evaluation.sweep import program
+from jaxl2o.types import PyTree
 
 
 def memory(run: Callable[[Point], PyTree], axes: Axes, at_once: int, devices: int = 1) -> int:

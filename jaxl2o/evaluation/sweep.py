@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
 
 from jaxl2o import checks
 from jaxl2o.evaluation.grid import Axes, Label, Labels, Point, group, group_size, labels_of, place_of, shape_of
 from jaxl2o.training.parallel import on_shares
+from jaxl2o.types import PyTree
 
 
 class Sweep(NamedTuple):

@@ -20,12 +20,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
 
 from jaxl2o.checks import InputError, require
 from jaxl2o.evaluation.grid import Axes, Labels, Point, group, labels_of, shape_of
 from jaxl2o.evaluation.sweep import Part, Sweep, joined, parts
 from jaxl2o.files import write_whole
+from jaxl2o.types import PyTree
 
 ANEW = "remove it and call again, which finds its points alone anew"
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.encoding import Encoding, Stream, Tokens
 from jaxl2o.models.transformer import Transformer
-from jaxl2o.types import Key, Learner, Params, Predict, Prompt, predict_prefixes
+from jaxl2o.types import Key, Learner, Params, Predict, Prompt, PyTree, predict_prefixes
 
 
 def transformer_learner(config: TransformerConfig, encoding: Encoding) -> Learner:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.solvers.first_order import start_at_zero
 from jaxl2o.solvers.proximal import soft_threshold
-from jaxl2o.types import Prompt, ScalarLike, Solver
+from jaxl2o.types import Prompt, PyTree, ScalarLike, Solver
 
 
 class Iterates(NamedTuple):

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.objectives import mixture_scores
-from jaxl2o.types import Prompt, ScalarLike, Solver, design_matrix
+from jaxl2o.types import Prompt, PyTree, ScalarLike, Solver, design_matrix
 
 # (b, shares of the examples, labels, prompt) -> a better b for 1/(2n) sum_i share_i (<x_i, b> - label_i)^2
 Maximise = Callable[[Float[Array, " d"], Float[Array, " n"], Float[Array, " n"], Prompt], Float[Array, " d"]]

@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import optax
-from jaxtyping import PyTree
 
 from jaxl2o.solvers.first_order import start_at_zero
-from jaxl2o.types import Prompt, ScalarLike, Solver
+from jaxl2o.types import Prompt, PyTree, ScalarLike, Solver
 
 
 class OptaxState(NamedTuple):

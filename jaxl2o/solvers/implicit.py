@@ -9,10 +9,9 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import lu_factor, lu_solve
 from jax.scipy.sparse.linalg import gmres
-from jaxtyping import PyTree
 
 from jaxl2o import checks
-from jaxl2o.types import Prompt, Solver
+from jaxl2o.types import Prompt, PyTree, Solver
 
 # (linear, target) -> the v with linear(v) = target; a linear map of the target, which JAX can transpose
 LinearSolve = Callable[[Callable[[Any], Any], Any], Any]

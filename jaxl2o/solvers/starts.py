@@ -5,11 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.solvers.unroll import unroll
-from jaxl2o.types import Key, Prompt, ScalarLike, Solver, design_matrix
+from jaxl2o.types import Key, Prompt, PyTree, ScalarLike, Solver, design_matrix
 
 # (key, prompt) -> a start for it
 Draw = Callable[[Key, Prompt], PyTree]

@@ -6,11 +6,11 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Int
 
 from jaxl2o import checks
 from jaxl2o.solvers.implicit import Implicit, at_root
-from jaxl2o.types import Prompt, Solver
+from jaxl2o.types import Prompt, PyTree, Solver
 
 
 class Unrolled(NamedTuple):

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
 from jaxl2o import checks
 from jaxl2o.training.losses import Loss
-from jaxl2o.types import Instance
+from jaxl2o.types import Instance, PyTree
 
 
 class Stages(NamedTuple):

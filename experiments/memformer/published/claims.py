@@ -35,6 +35,11 @@ def claims(results: Results) -> list[Claim]:
         found.append(of_own_prompts(results, "own-flatters-hadamard", "2a/Hadamard", "with a Hadamard memory"))
     if "moving/GD++, no memory/own/loss" in results:
         found.append(of_own_prompts(results, "own-flatters-moving", "moving/GD++, no memory", "whose inputs move (GD++)"))
+    if "few/10 prompts/own/loss" in results:
+        found.append(of_own_prompts(results, "own-flatters-few", "few/10 prompts", "trained on ten prompts"))
+    if "extracted/10 prompts/own/loss" in results:
+        alone = "trained on ten prompts apart from a Transformer, as a method"
+        found.append(of_own_prompts(results, "own-flatters-extracted", "extracted/10 prompts", alone))
     if "1b/momentum/sound/loss" in results:
         found.append(of_sound_training(results))
     if "scales/own" in results:
