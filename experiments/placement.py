@@ -13,6 +13,7 @@ PLACED = frozenset(
         "sparse_recovery.transformers",
         "sparse_recovery.at_length",
         "l2o_benchmark",
+        "l2o_benchmark.weights",
         "newton",
         "mixture.trained",
     }

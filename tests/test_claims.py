@@ -27,7 +27,7 @@ FAMILIES = {
     "scale": ("scale", "speed"),
     "lasso": "speed",
     "results": "sparse-recovery.at-length",
-    "weights": "sparse-recovery.weights",
+    "weights": ("sparse-recovery.weights", "l2o-benchmark.weights", "memformer.weights", "mixture.weights"),
 }
 NAN, INF = math.nan, math.inf
 

@@ -15,7 +15,7 @@ import pytest
 import jaxl2o
 from jaxl2o import cli, load_pretrained, recover
 from jaxl2o.pretrained import NAMES, card, load_card
-from jaxl2o.pretrained.models import flat, nested
+from jaxl2o.pretrained.model import flat, nested
 from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
 from jaxl2o.types import Prompt
 
