@@ -178,7 +178,7 @@ def plot(results: Results) -> Figure:
     shown = cells(results)
     columns = max(len(laws) for laws in shown.values())
     size = (1.0 + 3.0 * columns, 0.6 + 2.7 * len(shown))
-    figure, panels = plt.subplots(len(shown), columns, figsize=size, squeeze=False, sharex="row")
+    figure, panels = plt.subplots(len(shown), columns, figsize=size, squeeze=False, sharex="row", sharey="row")
     for axes_of_row, (name, laws) in zip(panels, shown.items(), strict=True):
         for axes in axes_of_row[len(laws) :]:
             axes.set_visible(False)

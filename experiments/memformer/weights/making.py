@@ -50,8 +50,8 @@ def described(config: Config, run: Run, results: Results, name: str, best: Chose
         "Without noise least squares is exact and this is not: it is worse at every n of its range. With noise of deviation "
         f"{NOISE['noise']:g} at {config.n} examples its mean relative error is {noisy[ASKED]:.4f}, that of least squares "
         f"{noisy['least squares']:.4f} and that of ridge regression {noisy['ridge']:.4f}. Its coefficients are its answers at "
-        "the unit vectors. Correlated columns, which it was not trained on, it does not resolve. It shows what so many layers "
-        "of linear attention learn; to solve, take another method."
+        "the unit vectors. Columns that are correlated it was not trained on. It shows what so many layers of linear attention "
+        "learn; to solve, take another method."
     )
     return Card(
         name=f"{name}-d{D}",

@@ -30,7 +30,7 @@ PRESETS = {
     "smoke": Config(
         ratios=(1,), lengths=(16,), width=8, depth=1, short=16, steps=(2, 2), batch=4, queries=4, test=50, em_steps=2, starts=2
     ),
-    "quick": Config(steps=(1500, 200), test=200, em_steps=20, starts=8),
+    "quick": Config(steps=(1000, 100), test=100, em_steps=20, starts=8),
     "cpu": Config(),
 }
 AT, EXPECTED = (1, 64), 1.05  # the ratio and the examples of the claim; what the error is at most, over the linear estimate's

@@ -44,7 +44,7 @@ def described(config: Config, run: Run, results: Results, made: Made) -> Card:
     """The card, which says beside what it reached what EM and the linear estimate do."""
     longest, highest = len(config.lengths) - 1, law_of(max(config.ratios))
     own, linear, em = (float(results[f"{NAME}/{highest}/{of}"][longest, 0]) for of in (ASKED, *BASELINES))
-    noises = ", ".join(f"{1.0 / ratio:g}" for ratio in config.ratios[:-1]) + f" or {1.0 / config.ratios[-1]:g}"
+    noises = " or ".join(f"{1.0 / ratio:g}" for ratio in config.ratios)
     limits = (
         "It answers the mean of both components, not the components, and what a label of a fresh example is on average. It is "
         f"not told the noise. At {max(config.lengths)} examples and a signal-to-noise ratio of {max(config.ratios)} its mean "
