@@ -39,7 +39,7 @@ LAWS = {
 def test_what_ships():
     """The models that are promised, in at most 20 MB together, each with weights and a card and nothing else."""
     assert {"in-context-alista-d20", "small-tf-d20", "small-tf-random-d20"} <= set(NAMES)
-    assert {"linear-attention-d5"} <= set(NAMES)
+    assert {"linear-attention-d5", "mixture-encoder-d8"} <= set(NAMES)
     data = [file for file in FOLDER.iterdir() if file.name.endswith((".npz", ".json"))]
     assert sorted(file.name for file in data) == sorted(f"{name}.{kind}" for name in NAMES for kind in ("npz", "json"))
     assert sum(len(file.read_bytes()) for file in data) <= 20e6
@@ -113,7 +113,7 @@ def test_the_error_that_a_card_tells(name, key):
     assert model.card.d == 500 or above >= -spread
 
 
-@pytest.mark.parametrize("name", ["in-context-alista-d20", "linear-attention-d5"])
+@pytest.mark.parametrize("name", ["in-context-alista-d20", "linear-attention-d5", "mixture-encoder-d8"])
 def test_in_any_units(name):
     """recover by a model's name: labels times c have coefficients times c, a column times s has its own over s."""
     rng, d = np.random.default_rng(0), load_card(name).d
@@ -143,6 +143,14 @@ def test_linear_attention_answers_by_its_coefficients(name, key):
     np.testing.assert_allclose(answer, query @ model.method(prompt), rtol=1e-6, atol=1e-9)
 
 
+def test_the_encoder_sees_a_set(key):
+    """The mixture's encoder answers the mean of its components, in whatever order the examples are told."""
+    model, params, prompt = of_law("mixture-encoder-d8", key)
+    own = model.method(prompt)
+    np.testing.assert_allclose(own, model.learner.predict(params, prompt)[-1], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(model.method(prompt._replace(x=prompt.x[::-1], y=prompt.y[::-1])), own, rtol=1e-6, atol=1e-9)
+
+
 def test_outside_of_its_range(refused):
     """Another d, or an n that it was not trained on, is refused in one sentence that names both; so is another name."""
     rng = np.random.default_rng(0)
@@ -150,6 +158,7 @@ def test_outside_of_its_range(refused):
     refused(lambda: recover(x, x[:, 0], "small-tf-d20"), ("20 coefficients from 6 to 19", "(10, 21)", "'lasso'"))
     refused(lambda: load_pretrained("in-context-alista-d20").method(Prompt.of(x[:1, :20], x[:1, 0])), ("(1, 20)",))
     refused(lambda: recover(x[:, :5], x[:, 0], "linear-attention-d5"), ("5 coefficients from 20", "(10, 5)", "'lasso'"))
+    refused(lambda: recover(np.ones((64, 9)), np.ones(64), "mixture-encoder-d8"), ("8 coefficients from 16 to 128", "(64, 9)"))
     refused(lambda: load_pretrained("gpt2"), ("'gpt2'", "small-tf-d20"))
 
 
