@@ -16,6 +16,9 @@ import jaxl2o
 from jaxl2o import cli, load_pretrained, recover
 from jaxl2o.pretrained import NAMES, card, load_card
 from jaxl2o.pretrained.model import flat, nested
+from jaxl2o.solvers import adaptive, lista
+from jaxl2o.solvers.unroll import unroll
+from jaxl2o.solvers.wrappers import safeguarded
 from jaxl2o.tasks.mixture import gaussian, mixture_per_example
 from jaxl2o.tasks.noise import snr
 from jaxl2o.tasks.regression import linear_regression
@@ -39,7 +42,7 @@ LAWS = {
 def test_what_ships():
     """The models that are promised, in at most 20 MB together, each with weights and a card and nothing else."""
     assert {"in-context-alista-d20", "small-tf-d20", "small-tf-random-d20"} <= set(NAMES)
-    assert {"linear-attention-d5", "mixture-encoder-d8"} <= set(NAMES)
+    assert {"alista-d500", "linear-attention-d5", "memformer-d5", "mixture-encoder-d8"} <= set(NAMES)
     data = [file for file in FOLDER.iterdir() if file.name.endswith((".npz", ".json"))]
     assert sorted(file.name for file in data) == sorted(f"{name}.{kind}" for name in NAMES for kind in ("npz", "json"))
     assert sum(len(file.read_bytes()) for file in data) <= 20e6
@@ -113,7 +116,7 @@ def test_the_error_that_a_card_tells(name, key):
     assert model.card.d == 500 or above >= -spread
 
 
-@pytest.mark.parametrize("name", ["in-context-alista-d20", "linear-attention-d5", "mixture-encoder-d8"])
+@pytest.mark.parametrize("name", ["in-context-alista-d20", "memformer-d5", "mixture-encoder-d8"])
 def test_in_any_units(name):
     """recover by a model's name: labels times c have coefficients times c, a column times s has its own over s."""
     rng, d = np.random.default_rng(0), load_card(name).d
@@ -134,7 +137,24 @@ def of_law(name, key):
     return model, jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), model.params), Prompt.of(x, y)
 
 
-@pytest.mark.parametrize("name", ["linear-attention-d5"])
+@pytest.mark.parametrize("name", ["alista-d500"])
+def test_a_learned_solver_is_its_solver(name, key):
+    """The method is ALISTA, or NA-ALISTA, on unit columns, with the weights w_i = G^-1 a_i / (a_i' G^-1 a_i) of this very X."""
+    model, params, prompt = of_law(name, key)
+    unit = prompt._replace(x=prompt.x / np.sqrt(250), y=prompt.y / np.sqrt(250))
+    rows = np.linalg.solve(unit.x @ unit.x.T, unit.x).T
+    weight = jnp.asarray(rows / np.sum(rows * unit.x.T, axis=1)[:, None])
+    trusted = tuple(model.card.model["trusted"])
+    if name == "alista-d500":
+        solver = lista.alista(weight, params, trusted)
+    else:
+        solver = adaptive.na_alista(weight, params[0], trusted, params[1])
+    expected = unroll(safeguarded(solver), unit, len(trusted), keep="last")
+    assert np.linalg.norm(expected) > 0.0
+    np.testing.assert_allclose(model.method(prompt), expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["linear-attention-d5", "memformer-d5"])
 def test_linear_attention_answers_by_its_coefficients(name, key):
     """At any query the Transformer that ships answers <x, w>, with the w that its method gives."""
     model, params, prompt = of_law(name, key)
