@@ -42,7 +42,7 @@ LAWS = {
 def test_what_ships():
     """The models that are promised, in at most 20 MB together, each with weights and a card and nothing else."""
     assert {"in-context-alista-d20", "small-tf-d20", "small-tf-random-d20"} <= set(NAMES)
-    assert {"alista-d500", "linear-attention-d5", "memformer-d5", "mixture-encoder-d8"} <= set(NAMES)
+    assert {"alista-d500", "na-alista-d500", "linear-attention-d5", "memformer-d5", "mixture-encoder-d8"} <= set(NAMES)
     data = [file for file in FOLDER.iterdir() if file.name.endswith((".npz", ".json"))]
     assert sorted(file.name for file in data) == sorted(f"{name}.{kind}" for name in NAMES for kind in ("npz", "json"))
     assert sum(len(file.read_bytes()) for file in data) <= 20e6
@@ -116,7 +116,7 @@ def test_the_error_that_a_card_tells(name, key):
     assert model.card.d == 500 or above >= -spread
 
 
-@pytest.mark.parametrize("name", ["in-context-alista-d20", "memformer-d5", "mixture-encoder-d8"])
+@pytest.mark.parametrize("name", ["in-context-alista-d20", "na-alista-d500", "memformer-d5", "mixture-encoder-d8"])
 def test_in_any_units(name):
     """recover by a model's name: labels times c have coefficients times c, a column times s has its own over s."""
     rng, d = np.random.default_rng(0), load_card(name).d
@@ -137,7 +137,7 @@ def of_law(name, key):
     return model, jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), model.params), Prompt.of(x, y)
 
 
-@pytest.mark.parametrize("name", ["alista-d500"])
+@pytest.mark.parametrize("name", ["alista-d500", "na-alista-d500"])
 def test_a_learned_solver_is_its_solver(name, key):
     """The method is ALISTA, or NA-ALISTA, on unit columns, with the weights w_i = G^-1 a_i / (a_i' G^-1 a_i) of this very X."""
     model, params, prompt = of_law(name, key)
