@@ -50,7 +50,7 @@ def alista(config: Config, run: Run, results: Results, sizes: Sizes) -> Made:
         )
         arrays = found._replace(threshold=jnp.exp(found.threshold))._asdict()
         texts = texts_of(f"{config.depth} steps of ALISTA, {2 * config.depth} learned scalars", where, config, config.steps)
-        made = Made(arrays, model, texts, task_of(sizes, sizes.n, sizes.decibels), min(sizes.lengths), max(sizes.lengths))
+        made = Made(arrays, model, texts, task_of(sizes, sizes.n, sizes.decibels), *sizes.answered)
         candidates[where] = made
         method = as_users_ask(*loaded(made, sizes.d), sizes.label_mean_square)
         results[f"validation/{where}"] = np.array(error_on(config, sizes, method))
@@ -81,7 +81,7 @@ def na_alista(config: Config, run: Run, results: Results, sizes: Sizes) -> Made:
     summary = f"{config.depth} steps of NA-ALISTA, whose sizes and thresholds an LSTM of width 128 gives"
     texts = texts_of(summary, "new matrices", config, config.adaptive)
     task = task_of(sizes, sizes.n, sizes.decibels)
-    return Made(arrays, model, texts, task, min(sizes.lengths), max(sizes.lengths))
+    return Made(arrays, model, texts, task, *sizes.answered)
 
 
 MAKERS: dict[str, Callable[[Config, Run, Results, Sizes], Made]] = {"alista": alista, "na-alista": na_alista}
@@ -101,10 +101,15 @@ def described(run: Run, results: Results, name: str, made: Made, sizes: Sizes) -
     setting = sizes.problem.setting
     laws = {"40 dB": "", "20 dB": ", at 20 dB", "60 dB": ", at 60 dB"}
     place = sizes.lengths.index(sizes.n)
+    pairs = zip(*(results[f"{name}/40 dB/{of}"][:, 0].tolist() for of in (ASKED, "Lasso")), strict=True)
+    at = dict(zip(sizes.lengths, pairs, strict=True))
+    few, many = min(at), max(at)
     own, lasso = (float(results[f"{name}/20 dB/{of}"][place, 0]) for of in (ASKED, "Lasso"))
     limits = (
-        f"Trained at {setting.decibels:g} dB alone. At 20 dB its mean relative error is {own:.3g}, that of a Lasso whose "
-        f"penalty was chosen for 40 dB {lasso:.3g}. It trusts up to {max(made.model['trusted'])} entries, so signals of many "
+        f"Trained at {setting.decibels:g} dB alone. Beside a Lasso of small penalty, at 40 dB: with "
+        f"{few} measurements the model's mean relative error is {at[few][0]:.3g} and the Lasso's {at[few][1]:.3g}, with {many} "
+        f"{at[many][0]:.3g} and {at[many][1]:.3g}; with {sizes.n} they are {at[sizes.n][0]:.3g} and {at[sizes.n][1]:.3g}, and at "
+        f"20 dB {own:.3g} and {lasso:.3g}. It trusts up to {max(made.model['trusted'])} entries, so signals of many "
         "more non-zero coefficients are out of its reach. Estimates that know the law of the signals, such as AMP, err less. "
         "For matrices of other laws nothing is promised but the safeguard: labels are fitted no worse than by zero."
     )

@@ -48,6 +48,11 @@ class Sizes(NamedTuple):
         return tuple(round(stretch * self.n) for stretch in STRETCH)
 
     @property
+    def answered(self) -> tuple[int, int]:
+        """The fewest and the most measurements that a model is for: from those of training on, where the Lasso errs more."""
+        return self.n, self.lengths[2]
+
+    @property
     def label_mean_square(self) -> float:
         """Where columns have mean square 1: of labels without noise."""
         return self.problem.setting.probability * self.d
