@@ -33,7 +33,7 @@ HALVES = jnp.array([0.5, 0.5])
 # d of a card -> signals of its law, their measurements, how many are drawn, and what is asked of their solution
 LAWS = {
     20: (sparse_recovery(exactly(20, 3), fresh(10, 20), n_queries=0), 10, SIGNALS, lambda w: w),
-    500: (sparse_recovery(bernoulli(500, 0.1), fresh(250, 500), snr(40.0), n_queries=0), 250, 24, lambda w: w),
+    500: (sparse_recovery(bernoulli(500, 0.1), fresh(250, 500), snr(40.0), n_queries=0), 250, 8, lambda w: w),
     5: (linear_regression(20, jnp.eye(5), n_queries=0), 20, SIGNALS, lambda w: w),
     8: (mixture_per_example(64, gaussian(8, 2, 8**-0.5), HALVES, 1.0), 64, SIGNALS, lambda both: both.mean(axis=0)),
 }

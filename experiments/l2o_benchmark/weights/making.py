@@ -108,8 +108,8 @@ def described(run: Run, results: Results, name: str, made: Made, sizes: Sizes) -
     limits = (
         f"Trained at {setting.decibels:g} dB alone. Beside a Lasso of small penalty, at 40 dB: with "
         f"{few} measurements the model's mean relative error is {at[few][0]:.3g} and the Lasso's {at[few][1]:.3g}, with {many} "
-        f"{at[many][0]:.3g} and {at[many][1]:.3g}; with {sizes.n} they are {at[sizes.n][0]:.3g} and {at[sizes.n][1]:.3g}, and at "
-        f"20 dB {own:.3g} and {lasso:.3g}. It trusts up to {max(made.model['trusted'])} entries, so signals of many "
+        f"{at[many][0]:.3g} and {at[many][1]:.3g}; with {sizes.n} they are {at[sizes.n][0]:.3g} and {at[sizes.n][1]:.3g}, and "
+        f"at 20 dB {own:.3g} and {lasso:.3g}. It trusts up to {max(made.model['trusted'])} entries, so signals of many "
         "more non-zero coefficients are out of its reach. Estimates that know the law of the signals, such as AMP, err less. "
         "For matrices of other laws nothing is promised but the safeguard: labels are fitted no worse than by zero."
     )
