@@ -14,6 +14,7 @@ PLACED = frozenset(
         "sparse_recovery.at_length",
         "sparse_recovery.gpt2",
         "l2o_benchmark",
+        "l2o_benchmark.weights",
         "newton",
         "mixture.trained",
     }

@@ -61,7 +61,18 @@ PLACES = {
 NAMES = dict.fromkeys(("Mesh", "make_mesh", "shard_map", "pmap"), ("jaxl2o/training/parallel.py",))
 
 # what experiments may import of each other
-SHARED_EXPERIMENTS = {"claims", "common", "figures", "fitting", "intervals", "machine", "parts", "placement", "report"}
+SHARED_EXPERIMENTS = {
+    "claims",
+    "common",
+    "figures",
+    "fitting",
+    "intervals",
+    "machine",
+    "parts",
+    "placement",
+    "report",
+    "shipping",
+}
 
 # methods whose meaning is Flax's
 HOOKS = {"setup"}

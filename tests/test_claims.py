@@ -27,7 +27,7 @@ FAMILIES = {
     "scale": ("scale", "speed"),
     "lasso": "speed",
     "results": ("sparse-recovery.at-length", "sparse-recovery.gpt2"),
-    "weights": "sparse-recovery.weights",
+    "weights": ("sparse-recovery.weights", "l2o-benchmark.weights", "memformer.weights", "mixture.weights"),
     "prefixes": "sparse-recovery.prefixes",
 }
 NAN, INF = math.nan, math.inf

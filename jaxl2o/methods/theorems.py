@@ -21,7 +21,7 @@ from jaxl2o.constructions.sparse_recovery import lista_vm
 from jaxl2o.methods.method import LEAST, RIDGE, SHARE, Method, in_unit_steps
 from jaxl2o.models.learner import transformer_learner
 from jaxl2o.pretrained import load_card, load_pretrained
-from jaxl2o.pretrained.models import in_units_of_law
+from jaxl2o.pretrained.model import in_units_of_law
 from jaxl2o.solvers.momentum import chebyshev_steps
 from jaxl2o.solvers.varying import VaryingLayers
 from jaxl2o.types import Prompt, design_matrix

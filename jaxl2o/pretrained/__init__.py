@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 
 from jaxl2o import checks
 from jaxl2o.pretrained.card import Card, card_of
-from jaxl2o.pretrained.models import MODELS, in_units_of_law
+from jaxl2o.pretrained.model import in_units_of_law
+from jaxl2o.pretrained.models import built
 from jaxl2o.types import Learner, Params, Prompt, design_matrix
 
 _FOLDER = files(__name__)
@@ -47,7 +48,7 @@ def load_pretrained(name: str) -> Pretrained:
 
 def assembled(card: Card, arrays: dict[str, np.ndarray]) -> Pretrained:
     """What a card and the arrays of its parameters, by name, make together."""
-    model = MODELS[card.model["is"]](card.d, **{key: value for key, value in card.model.items() if key != "is"})
+    model = built(card.d, card.model)
     params, answer = model.params(arrays), in_units_of_law(model.answer, card.label_mean_square)
 
     def method(prompt: Prompt) -> Float[Array, " d"]:

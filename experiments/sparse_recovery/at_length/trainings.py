@@ -21,7 +21,7 @@ from experiments.sparse_recovery.transformers.measuring import answers, path_of_
 from experiments.sparse_recovery.transformers.networks import Network
 from experiments.sparse_recovery.transformers.random_start import asked
 from jaxl2o.evaluation.curves import squared_errors
-from jaxl2o.pretrained.models import flat
+from jaxl2o.pretrained.model import flat
 from jaxl2o.tasks.shift import in_dimensions
 from jaxl2o.training import metrics
 from jaxl2o.training.loop import Chunk, Recipe, start

@@ -11,21 +11,17 @@ Expected. As trained 0.047, in branches 0.0047, for all lengths 0.078; Small TF 
 Command. python -m experiments sparse_recovery.weights --preset quick --keep
 """
 
-import shutil
 from pathlib import Path
 
-import numpy as np
-
-import jaxl2o
 from experiments.claims import Claim, claim
-from experiments.common import Results, Run, write_atomically
+from experiments.common import Results, Run
+from experiments.shipping import keep_weights, write
 from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.config import SEEDS
 from experiments.sparse_recovery.weights.config import Config
 from experiments.sparse_recovery.weights.figure import plot as plot
 from experiments.sparse_recovery.weights.making import MAKERS
 from experiments.sparse_recovery.weights.measuring import by_length, described, measure
-from jaxl2o.checks import require
 
 COST = {"smoke": "20 s", "quick": "6 min"}
 PRESETS = {
@@ -34,6 +30,7 @@ PRESETS = {
     ),
     "quick": Config(),
 }
+SHIPS = "quick"  # the preset whose weights ship
 # at ten measurements, asked as users ask
 ASKED = {"in-context-alista": 0.05, "in-context-alista-branches": 0.01, "small-tf": 0.10}
 
@@ -42,27 +39,17 @@ def run(config: Config, run: Run) -> Results:
     """Makes, measures and describes every model; weights and cards lie in the run's folder `weights`."""
     results: Results = {}
     by_length(config, results, "minimum norm", methods.shortest, config.by_length)
-    folder = run.folder / "weights"
-    folder.mkdir(exist_ok=True)
     for name in config.parts:
         made = MAKERS[name](config, run)
         with run.stage(f"{name}: errors on test signals"):
             metrics = measure(config, results, name, made)
-        card = described(config, name, made, metrics)
-        write_atomically(folder / f"{card.name}.json", lambda path, card=card: path.write_text(card.text(), encoding="utf-8"))
-        arrays = {key: np.asarray(leaf, dtype=np.float32) for key, leaf in made.arrays.items()}
-        write_atomically(
-            folder / f"{card.name}.npz", lambda path, arrays=arrays: np.savez_compressed(path, allow_pickle=False, **arrays)
-        )
+        write(run, described(config, name, made, metrics), made.arrays)
     return results
 
 
 def keep_more(folder: Path) -> None:
-    """Copies weights and cards to where they ship from; refuses those of other sizes than the preset quick has."""
-    require(folder.name == "quick", f"{folder} has weights of other sizes than ship; keep those of the preset quick alone.")
-    for path in sorted((folder / "weights").iterdir()):
-        target = Path(jaxl2o.__file__).parent / "pretrained" / path.name
-        write_atomically(target, lambda temporary, path=path: shutil.copyfile(path, temporary))
+    """Copies weights and cards to where they ship from; refuses those of other sizes."""
+    keep_weights(folder, (SHIPS,))
 
 
 def claims(results: Results) -> list[Claim]:

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.common import Run
+from experiments.shipping import Arrays, Made
 from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.config import SEEDS
 from experiments.sparse_recovery.measuring import task_of, train
@@ -17,29 +18,10 @@ from experiments.sparse_recovery.weights.config import Config
 from jaxl2o.models.config import TransformerConfig
 from jaxl2o.models.presets import small_tf
 from jaxl2o.pretrained import load_pretrained
-from jaxl2o.pretrained.models import flat
+from jaxl2o.pretrained.model import flat
 from jaxl2o.solvers.in_context import InContextLayers, from_logarithms
 from jaxl2o.solvers.varying import MomentumLayers
 from jaxl2o.tasks.shift import random_length
-from jaxl2o.types import Task
-
-Arrays = dict[str, Any]
-
-
-class Made(NamedTuple):
-    """arrays: the parameters by name.  model: how `jaxl2o.pretrained` builds it.  texts: of the card.
-
-    task: as in training, of the usual number of measurements.  n_least, n_most: the numbers of measurements that it answers:
-    from where it was seen to be better than minimum norm on, to where it was measured, or minimum norm is exact and it is not.
-    """
-
-    arrays: Arrays
-    model: dict[str, Any]
-    texts: dict[str, str]
-    task: Task
-    n_least: int
-    n_most: int
-
 
 LAW = "Rows of X are N(0, I) and new for every signal; {sparsity} of {d} coefficients are N(0, 1), at random places; no noise."
 NOISE = "It was trained without noise and knows no noise level."
@@ -128,7 +110,11 @@ MAKERS: dict[str, Callable[[Config, Run], Made]] = {
 
 
 def least(config: Config) -> int:
-    """Three tenths of d: six of twenty. With fewer measurements no model's mean error is below that of minimum norm."""
+    """The fewest measurements that are answered: three tenths of d, six of twenty.
+
+    With fewer no model's mean error is below that of minimum norm. The most are those that were measured, or those from which
+    on minimum norm is exact and the model is not.
+    """
     return max(1, round(0.3 * config.d))
 
 

@@ -6,17 +6,17 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments.common import Results
+from experiments.shipping import Made, as_users_ask, loaded
 from experiments.sparse_recovery.config import SEEDS
 from experiments.sparse_recovery.measuring import score, task_of
 from experiments.sparse_recovery.methods import Path
 from experiments.sparse_recovery.weights.config import Config
-from experiments.sparse_recovery.weights.making import LAW, Made
+from experiments.sparse_recovery.weights.making import LAW
 from jaxl2o.evaluation.curves import squared_errors
 from jaxl2o.pretrained.card import Card, Metric
-from jaxl2o.pretrained.models import MODELS, in_units_of_law
 from jaxl2o.tasks.shift import at_length
 from jaxl2o.tasks.sparse import exactly, fresh, sparse_recovery
-from jaxl2o.types import Prompt, Task, design_matrix
+from jaxl2o.types import Prompt, Task
 
 LENGTHS = (2, 4, 6, 8, 10, 12, 15, 18, 20, 25, 30, 40)  # measurements at which all are asked, whatever they were trained on
 NOISE = 0.2  # deviation, where there is some
@@ -25,22 +25,18 @@ QUERIES = 32  # of a prompt, where labels are scored
 
 def measure(config: Config, results: Results, name: str, made: Made) -> tuple[Metric, ...]:
     """Errors on test signals: as trained, as users ask, and as users ask by the number of measurements."""
-    built = MODELS[made.model["is"]](config.d, **{key: value for key, value in made.model.items() if key != "is"})
-    params = jax.tree.map(jnp.asarray, built.params(made.arrays))
-    answer = in_units_of_law(built.answer, float(config.sparsity))
+    model, params = loaded(made, config.d)
+    method = as_users_ask(model, params, float(config.sparsity))
     few = made.model["is"] == "Transformer"  # signals, for it takes longer
     labels = made.model.get("gives") == "labels"
 
     def trained(prompt: Prompt) -> Float[Array, "1 m"]:
         """The learner's own last answer: labels, or what is safeguarded of its iterates."""
-        return built.learner.predict(params, prompt)[-1:] if labels else built.answer(params, prompt)[None]
+        return model.learner.predict(params, prompt)[-1:] if labels else model.answer(params, prompt)[None]
 
     def asked(prompt: Prompt) -> Float[Array, "1 d"]:
-        """As `recover` asks: columns of mean square 1, and labels of any scale."""
-        x = design_matrix(prompt)
-        column = jnp.sqrt(jnp.sum(x**2, axis=0) / prompt.n_used)
-        unit = jnp.where(column > 0.0, column, 1.0)
-        return (answer(params, prompt._replace(x=x / unit[None])) / unit)[None]
+        """As `recover` asks."""
+        return method(prompt)[None]
 
     count = min(config.test, config.by_length) if labels else config.test
     own = task_of_labels(config) if labels else made.task
