@@ -11,7 +11,7 @@ mean square 1, as `recover` does; labels are given what they have on average in 
 Lasso, its penalty, a share of the least that gives zero, chosen on validation draws at 40 dB.
 Expected. ALISTA -41 dB, NA-ALISTA -42 dB, as on one matrix; the Lasso -34 dB; it errs less with 200
 and with 400 measurements, which are outside of the range that the cards give.
-Command. python -m experiments l2o_benchmark.weights --preset quick --keep
+Command. python -m experiments l2o_benchmark.weights --preset cpu --keep
 """
 
 from functools import partial

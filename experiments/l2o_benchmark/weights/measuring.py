@@ -18,7 +18,7 @@ from jaxl2o.tasks.noise import snr
 from jaxl2o.tasks.sparse import bernoulli, fresh, sparse_recovery
 from jaxl2o.types import Prompt, ScalarLike, Task
 
-SHARES = (0.1, 0.03, 0.01, 0.003, 0.001)  # penalties of the Lasso, over the least one that gives zero
+SHARES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)  # penalties of the Lasso, over the least one that gives zero
 STRETCH = (0.8, 1.0, 1.2, 1.6)  # numbers of measurements in tests, over that of training
 
 

@@ -10,7 +10,7 @@ seed. What ships is the Transformer itself. Its answers are linear in the query,
 vectors, and it wears the safeguard. Test signals are new. Columns are given mean square 1, as `recover` does, and labels what
 they have on average in training. Baselines: least squares, and ridge regression that knows the noise, Bayes' estimate.
 Expected. The relative error of fixed scalar coefficients is at least 0.011 with four layers and 0.0021 with six.
-Command. python -m experiments memformer.weights --preset quick --keep
+Command. python -m experiments memformer.weights --preset cpu --keep
 """
 
 from functools import partial

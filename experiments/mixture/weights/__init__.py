@@ -9,7 +9,7 @@ seed. Test signals are new. Columns are given mean square 1, as `recover` does, 
 training, which takes away what their size says of the noise. Errors are |b_hat - bbar|^2 over the mean of |bbar|^2, which is
 1/2. Baselines: the best estimate linear in the labels, and EM from the best of several starts; both know the noise.
 Expected. Near the linear estimate everywhere; EM errs less from 32 examples on where the ratio is 5 or 10.
-Command. python -m experiments mixture.weights --preset quick --keep
+Command. python -m experiments mixture.weights --preset cpu --keep
 """
 
 from pathlib import Path

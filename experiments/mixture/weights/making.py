@@ -51,6 +51,12 @@ def described(config: Config, run: Run, results: Results, made: Made) -> Card:
         f"relative error is {own:.3g}, that of the best linear estimate {linear:.3g} and that of EM {em:.3g}: where noise is "
         "low and examples are many, take EM."
     )
+    noisiest = float(results[f"{NAME}/{law_of(min(config.ratios))}/{ASKED}"][0, 0])
+    if noisiest > 1.0:
+        limits += (
+            f" With {min(config.lengths)} examples at a ratio of {min(config.ratios)} it errs {noisiest:.3g} when asked so, "
+            "more than zero does: the scale of the labels, which is taken away, told it of the noise."
+        )
     lowest = {law_of(ratio): f", signal to noise {ratio}" for ratio in config.ratios}
     usual = config.lengths[min(2, longest)]
     return Card(
