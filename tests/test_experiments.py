@@ -445,7 +445,12 @@ def test_patches_that_are_not_there_are_refused_before_training(call, tmp_path, 
 
 
 # whose parts others' smoke runs have: trainings of sparse_recovery.transformers, workers of speed.training and speed.sweep
-LEFT_OUT = {"sparse_recovery.at_length", "sparse_recovery.gpt2", "speed.steps", "speed.devices"}
+LEFT_OUT = {
+    "sparse_recovery.at_length",
+    "sparse_recovery.gpt2",
+    "speed.steps",
+    "speed.devices",
+}
 # who measure what was made, and have no theorem to hold it to: speeds, scale, and the weights that ship
 MEASURE_ALONE = ("speed.", "scale", "sparse_recovery.weights", "l2o_benchmark.weights", "memformer.weights", "mixture.weights")
 SMOKED = tuple(name for name in common.EXPERIMENTS if name not in LEFT_OUT)

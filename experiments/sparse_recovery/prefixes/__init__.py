@@ -27,7 +27,7 @@ from experiments.sparse_recovery.prefixes.figure import plot as plot
 from experiments.sparse_recovery.prefixes.measuring import measured
 from experiments.sparse_recovery.rows import table as table
 
-COST = {"smoke": "10 s", "quick": "10 min, estimated"}
+COST = {"smoke": "10 s", "quick": "8 min"}
 PRESETS = {
     "smoke": Config(
         parts=(BAYES, "minimum norm", "in-context ALISTA, any n"), n=2, longest=3, sparsity=1, signals=8, few=4, test=8
