@@ -82,14 +82,12 @@ def training(axes: Axes, results: Results) -> None:
             title = key.removeprefix("random/loss/")
             style = "--" if "," in title else "-"
             axes.plot(np.linspace(0.0, 1.0, len(losses)), losses, color=colour_of(title), linestyle=style, label=title)
-    for share, text in zip(RISE, ("one coordinate until here", "all of them from here"), strict=True):
+    for share in RISE:
         axes.axvline(share, color=COLOURS["ink"], linewidth=0.8, linestyle=":")
-        axes.text(share + 0.01, 0.05, text, fontsize=8, rotation=90, va="bottom")
-    axes.set(
-        title="From a random start", xlabel="share of the training", ylabel="squared error, mean over prefixes", xlim=(0, 1)
-    )
+    axes.set(title="From a random start", ylabel="squared error, mean over prefixes", xlim=(0, 1))
+    axes.set_xlabel("share of the training; coordinates join between the dotted lines", fontsize=8)
     axes.set_ylim(0.0, 1.35 * axes.get_ylim()[1])  # room for the names
-    axes.legend(loc="upper right", fontsize=8)
+    axes.legend(loc="upper right", fontsize=8, frameon=True, framealpha=1.0, edgecolor="none")
 
 
 def by_length(axes: Axes, results: Results) -> None:
@@ -174,6 +172,6 @@ def answers_by_layer(axes: Axes, results: Results, n: int) -> None:
         else:
             style = "--" if "," in title else "-"
             axes.plot(np.arange(len(means)), means, color=colour_of(title), linestyle=style, label=title)
-    axes.set(title=f"Labels after {n} measurements", xlabel="layer or step", ylabel="mean relative error", ylim=(0.0, 1.5))
+    axes.set(title=f"Labels after {n} measurements", xlabel="layer or step", ylabel="mean relative error", ylim=(0.0, 1.9))
     axes.set_xlim(0, None)
     axes.legend(fontsize=8)
