@@ -37,14 +37,17 @@ def claims(results: Results) -> list[Claim]:
 
 
 def ratio(results: Results, name: str, method: str, rival: str, lengths: range) -> Claim:
-    """The largest ratio of two mean errors over some numbers of measurements."""
-    rows, others = results[f"by length/{method}"], results[f"by length/{rival}"]
-    worst = max(lengths, key=lambda n: rows[n, 0] / others[n, 0])
-    where = f"with {worst} measurements" + (f", the worst of {lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else "")
-    (mean, low, high), (other, other_low, other_high) = rows[worst], others[worst]
-    signals = min(int(results[f"by length/{title}/signals"]) for title in (method, rival))
+    """The largest ratio of two mean errors over some numbers of measurements; at one alone, of the errors of more signals."""
+    worst = max(lengths, key=lambda n: results[f"by length/{method}"][n, 0] / results[f"by length/{rival}"][n, 0])
+    if len(lengths) == 1:
+        (mean, low, high), (other, other_low, other_high) = (results[f"fresh/{of}/mean"][:, -1] for of in (method, rival))
+        where, counts = "", [f"fresh/{of}/signals" for of in (method, rival)]
+    else:
+        (mean, low, high), (other, other_low, other_high) = (results[f"by length/{of}"][worst] for of in (method, rival))
+        where, counts = f", the worst of {lengths[0]} to {lengths[-1]}", [f"by length/{of}/signals" for of in (method, rival)]
     interval = (low / other_high, high / other_low)  # of both means' ends: wider than 95 %, for they share signals
-    text = f"mean error of {method} over that of {rival}, {where}"
+    text = f"mean error of {method} over that of {rival}, with {worst} measurements{where}"
+    signals = min(int(results[count]) for count in counts)
     return claim(f"prefixes/{name}", text, mean / other, "<=", 1.0, n=signals, seeds=USED, kind="ratio", interval=interval)
 
 

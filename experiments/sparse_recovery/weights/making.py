@@ -1,5 +1,9 @@
-"""Every model that ships: where its parameters come from, what it is, and what its card tells beside numbers."""
+"""Every model that ships: where its parameters come from, what it is, and what its card tells beside its errors.
 
+What a card says of other laws, and of trainings at length, are numbers that `sparse_recovery` and `at_length` have kept.
+"""
+
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,9 +12,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.common import Run
+from experiments.common import RESULTS, Results, Run
 from experiments.shipping import Arrays, Made
 from experiments.sparse_recovery import methods
+from experiments.sparse_recovery.at_length.config import RANDOM, TRAINING
 from experiments.sparse_recovery.config import SEEDS
 from experiments.sparse_recovery.measuring import task_of, train
 from experiments.sparse_recovery.transformers import networks
@@ -32,16 +37,18 @@ def alista(config: Config, run: Run, in_branches: bool = False) -> Made:
     task = task_of(config.solvers)
     layers = train(config.solvers, run, "in-context ALISTA", methods.in_context(config.depth), task)
     runs = "run in d + 1 branches, of which the simplest answer is given" if in_branches else "in one run"
+    name = "in-context ALISTA, branches" if in_branches else "in-context ALISTA"
     limits = (
-        "Trained at ten measurements; it needs more than twice as many as there are non-zero coefficients, and from d on "
-        "least squares is exact and it is not. With heavy-tailed rows of X its error doubles, at a condition of 10,000 it is "
-        f"four times as large. {NOISE}"
+        f"Trained at {config.n} measurements; it needs more than twice as many as there are non-zero coefficients, and from d "
+        f"on least squares is exact and it is not. Its error is {worse(name, 'heavy tails')} times as large with heavy-tailed "
+        f"rows of X, {worse(name, 'random signs')} times where entries of X are random signs, {worse(name, 'condition 100')} "
+        f"times at a condition of 100, and {worse(name, 'condition 10000')} times at 10,000. {NOISE}"
     )
     if in_branches:
         limits += " With eight non-zero coefficients of twenty the simplest answer is worse than that of a single run."
     texts = {
         "summary": f"{config.depth} steps of in-context ALISTA, {4 * config.depth} learned scalars, {runs}",
-        "training": f"{config.steps} steps of {config.batch} signals, about half a minute on two cores; seed {SEEDS[1]}.",
+        "training": f"{config.steps} steps of {config.batch} signals, seed {SEEDS[1]}.",
         "limits": limits,
     }
     model = {"is": "in-context ALISTA", "weights": "analytic", "in_branches": in_branches}
@@ -62,7 +69,7 @@ def any_length(config: Config, run: Run) -> Made:
         "summary": f"{config.depth} steps of in-context ALISTA, {4 * config.depth} learned scalars for every number "
         "of measurements",
         "training": f"{config.steps} steps of {config.batch} signals of 1 to {config.longest} measurements; seed {SEEDS[1]}.",
-        "limits": f"At ten measurements its error is half as large again as that of the model for ten. {NOISE}",
+        "limits": f"At {config.n} measurements its error is larger than that of the model for as many. {NOISE}",
     }
     model = {"is": "in-context ALISTA", "weights": "relative ridge", "in_branches": False, "share": methods.RIDGE}
     return Made(layer_arrays(layers), model, texts, task_of(config.solvers), least(config), config.longest)
@@ -73,12 +80,16 @@ def from_theorem(config: Config, run: Run) -> Made:
     d, depth = config.d, config.depth
     shapes = MomentumLayers(jnp.zeros((depth, d, d)), *jnp.zeros((3, depth)))
     network = networks.filled(shapes, config.n)
+    long, found = kept("sparse_recovery.at_length", "accelerator")
+    bare = "theorem/Transformer, no safeguard"
+    signals, largest = int(found[f"{bare}/signals"]), float(found[f"{bare}/quantiles"][-1, -1])
     texts = {
         "summary": f"Small TF, {depth} layers, filled by the theorem of LISTA-VM with momentum and trained with all parameters "
         "free",
-        "training": "From the theorem 40,000 steps of 1,024 prompts at a rate of 1e-5, the best of three; seed 0; an H100.",
-        "limits": "Trained at ten measurements alone. The order of the rows and the signs of columns matter a little. Without "
-        f"the safeguard single prompts have errors of hundreds. {NOISE}",
+        "training": f"From the theorem {long['steps']:,} steps of {long['batch']:,} prompts, at the best of the rates "
+        f"{', '.join(f'{rate:g}' for rate in long['rates'])}; seed {TRAINING}; an H100.",
+        "limits": f"Trained at {long['n']} measurements alone. The order of the rows and the signs of columns matter a little. "
+        f"Without the safeguard the largest relative error of {signals:,} signals is {largest:.0f}. {NOISE}",
     }
     arrays = arrays_of(config, "small-tf", "theorem")
     model = transformer(network.config, "scratch with memory", "coefficients")
@@ -87,11 +98,13 @@ def from_theorem(config: Config, run: Run) -> Made:
 
 def from_random(config: Config, run: Run) -> Made:
     """Small TF as published, trained from random parameters with a curriculum."""
+    long, _ = kept("sparse_recovery.at_length", "accelerator")
     texts = {
         "summary": f"Small TF as published, {config.depth} layers, trained from random parameters",
-        "training": "30,000 steps of 256 prompts of up to 40 measurements at a rate of 1e-3, with a curriculum of dimensions "
-        "and of heads; every prefix is asked; seed 8; an H100.",
-        "limits": "It answers labels; coefficients are decoded from its answers to 80 fixed queries. It has learned that "
+        "training": f"{long['random_steps']:,} steps of {long['random_batch']} prompts of up to {long['longest']} measurements "
+        f"at a rate of {long['random_rate']:g}, with a curriculum of dimensions and of heads; every prefix is asked; seed "
+        f"{RANDOM}; an H100.",
+        "limits": "It answers labels; coefficients are decoded from its answers to fixed queries. It has learned that "
         "signals are sparse, not to solve: from d measurements on least squares is exact and it is not. The order of rows "
         f"matters. {NOISE}",
     }
@@ -116,6 +129,20 @@ def least(config: Config) -> int:
     on minimum norm is exact and the model is not.
     """
     return max(1, round(0.3 * config.d))
+
+
+def kept(name: str, preset: str) -> tuple[dict[str, Any], Results]:
+    """The config and the results that an experiment has kept."""
+    folder = RESULTS / name / preset
+    with np.load(folder / "results.npz", allow_pickle=False) as file:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"], dict(file)
+
+
+def worse(title: str, law: str) -> str:
+    """How many times as large a method's mean error is under another law than under that of training."""
+    _, found = kept("sparse_recovery", "quick")
+    there, own = (float(found[f"shift/{of}/{title}/mean"][0, -1]) for of in (law, "as trained"))
+    return f"{there / own:.2g}"
 
 
 def layer_arrays(learned: InContextLayers) -> Arrays:
