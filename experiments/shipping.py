@@ -153,10 +153,9 @@ def write(run: Run, card: Card, arrays: Arrays) -> None:
     write_atomically(folder / f"{card.name}.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **numbers))
 
 
-def keep_weights(folder: Path, presets: tuple[str, ...]) -> None:
-    """Copies weights and cards of a run to where they ship from; refuses those of other presets, whose sizes differ."""
-    allowed = " or ".join(presets)
-    require(folder.name in presets, f"{folder} has weights of other sizes than ship; keep those of the preset {allowed} alone.")
+def keep_weights(folder: Path, preset: str) -> None:
+    """Copies weights and cards of a run to where they ship from; refuses those of another preset, whose sizes differ."""
+    require(folder.name == preset, f"{folder} has weights of other sizes than ship; keep those of the preset {preset} alone.")
     for path in sorted((folder / "weights").iterdir()):
         target = Path(jaxl2o.__file__).parent / "pretrained" / path.name
         write_atomically(target, lambda temporary, path=path: shutil.copyfile(path, temporary))

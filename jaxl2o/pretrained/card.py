@@ -7,7 +7,10 @@ from jaxl2o import checks
 
 
 class Metric(NamedTuple):
-    """A measured number with its 95 % interval: of what, value, low, high, over how many signals."""
+    """A measured number with its 95 % interval: of what, value, low, high, over how many signals.
+
+    A relative error is the mean of |w_hat - w|^2 over the mean of |w|^2, over signals; of labels the same of labels.
+    """
 
     of: str
     value: float

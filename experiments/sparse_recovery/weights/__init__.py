@@ -49,7 +49,7 @@ def run(config: Config, run: Run) -> Results:
 
 def keep_more(folder: Path) -> None:
     """Copies weights and cards to where they ship from; refuses those of other sizes."""
-    keep_weights(folder, (SHIPS,))
+    keep_weights(folder, SHIPS)
 
 
 def claims(results: Results) -> list[Claim]:
