@@ -42,8 +42,11 @@ def load_pretrained(name: str) -> Pretrained:
     Raises `ValueError` for other names. Its method raises `ValueError` for a prompt outside the card's d and range of n.
     """
     card = load_card(name)
-    with (_FOLDER / f"{name}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return assembled(card, {key: arrays[key] for key in arrays})
+    with (_FOLDER / f"{name}.npz").open("rb") as file, np.load(file, allow_pickle=False) as found:
+        arrays = dict(found)
+    for array in arrays.values():
+        array.setflags(write=False)  # every caller has the same ones
+    return assembled(card, arrays)
 
 
 def assembled(card: Card, arrays: dict[str, np.ndarray]) -> Pretrained:
