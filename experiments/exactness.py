@@ -202,8 +202,8 @@ def by_layer(axes: Axes, results: Results, key: str, label: str, algorithm: str)
     layers = theorem(name).layers if name in CONSTRUCTIONS else np.arange(len(largest))
     shown = np.where(largest > 0.0, largest, np.nan)  # before the first layer the gap is exactly zero
     style = style_of(algorithm)
-    filled = "full" if style["linestyle"] == "-" else "none"
-    axes.semilogy(layers, shown, label=label, marker=MARKS[style["linestyle"]], fillstyle=filled, markersize=5, **style)
+    filled, size = ("full", 3.5) if style["linestyle"] == "-" else ("none", 5.5)
+    axes.semilogy(layers, shown, label=label, marker=MARKS[style["linestyle"]], fillstyle=filled, markersize=size, **style)
 
 
 def claims(results: Results) -> list[Claim]:

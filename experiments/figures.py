@@ -44,7 +44,7 @@ ALGORITHMS = {
     # memories of the Memformer
     "no memory": "classical",
     "tied": "accent",
-    "Memformer": "transformer",
+    "Memformer": "plum",
     "gated by the inputs": "sky",
     # Newton's method
     "Newton-Schulz": "solver",

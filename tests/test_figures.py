@@ -54,7 +54,7 @@ def test_models_that_ship_are_drawn_in_the_colours_of_their_algorithms() -> None
         "alista": COLOURS["solver"],
         "na-alista": COLOURS["transformer"],
         "linear-attention": COLOURS["brown"],
-        "memformer": COLOURS["transformer"],
+        "memformer": COLOURS["plum"],
         "mixture-encoder": COLOURS["transformer"],
         "linear": COLOURS["plum"],
         "restarted": COLOURS["solver"],

@@ -72,7 +72,8 @@ def by_length(axes: Axes, results: Results, ratio: int) -> None:
     """Every method's mean excess; the figure has their legend."""
     at = results["map/lengths"]
     for name in METHODS:
-        drawn(axes, at, [results[f"map/{ratio}/{n}/{name}"] for n in at], *LINES[name])
+        style, label = LINES[name]
+        drawn(axes, at, [results[f"map/{ratio}/{n}/{name}"] for n in at], style, label)
     labelled(axes, at, f"Two components, SNR {ratio}")
 
 
