@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 from experiments.claims import Claim, claim
 from experiments.common import Results, Run
-from experiments.figures import COLOURS, colour_of
+from experiments.figures import style_of
 from jaxl2o.checks import InputError, require
 from jaxl2o.constructions import CONSTRUCTIONS, random_varying_layers
 from jaxl2o.constructions.construction import Construction, gap_by_layer
@@ -109,42 +109,46 @@ def gaps_of_lista_vm(config: Config, keys: Key) -> dict[str, np.ndarray]:
     return found
 
 
-# the lines of the figure: first-order methods, sparse recovery, Newton's method, and mixtures
+# the lines of the figure, label and algorithm: first-order methods, sparse recovery, Newton's method, and mixtures
 ROWS = (
     {
-        "gradient-descent": ("gradient descent", colour_of("gradient descent")),
-        "preconditioned-gradient-descent": ("preconditioned gradient descent", COLOURS["plum"]),
-        "momentum": ("momentum", colour_of("momentum")),
-        "linear-first-order": ("any linear first-order method", COLOURS["transformer"]),
-        "diagonal-first-order": ("the same, diagonal", COLOURS["accent"]),
-        "gradient-descent-plus-plus": ("GD++", colour_of("GD++")),
-        "conjugate-gradient": ("conjugate gradients", colour_of("conjugate gradients")),
-        "preconditioned-conjugate-gradient": ("preconditioned conjugate gradients", COLOURS["classical"]),
+        "gradient-descent": ("gradient descent", "gradient descent"),
+        "preconditioned-gradient-descent": ("preconditioned gradient descent", "gradient descent, preconditioned"),
+        "momentum": ("momentum", "momentum"),
+        "linear-first-order": ("any linear first-order method", "Memformer"),
+        "diagonal-first-order": ("the same, diagonal", "Memformer, diagonal"),
+        "gradient-descent-plus-plus": ("GD++", "GD++"),
+        "conjugate-gradient": ("conjugate gradients", "conjugate gradients"),
+        "preconditioned-conjugate-gradient": ("preconditioned conjugate gradients", "conjugate gradients, preconditioned"),
     },
     {
-        "full": ("LISTA-VM in full", colour_of("LISTA-VM")),
-        "lista-vm-factored": ("LISTA-VM, factored heads", COLOURS["ink"]),
-        "lista-vm-known-support": ("LISTA-VM, known support", COLOURS["accent"]),
-        "lista-vm-linear-read-out": ("LISTA-VM, linear read-out", COLOURS["limit"]),
-        "lista-vm-with-momentum": ("LISTA-VM with momentum", colour_of("LISTA-VM with momentum")),
-        "in-context-alista": ("in-context ALISTA", colour_of("in-context ALISTA")),
+        "full": ("LISTA-VM in full", "LISTA-VM"),
+        "lista-vm-factored": ("LISTA-VM, factored heads", "LISTA-VM, factored heads"),
+        "lista-vm-known-support": ("LISTA-VM, known support", "LISTA-VM, known support"),
+        "lista-vm-linear-read-out": ("LISTA-VM, linear read-out", "LISTA-VM, linear read-out"),
+        "lista-vm-with-momentum": ("LISTA-VM with momentum", "LISTA-VM with momentum"),
+        "in-context-alista": ("in-context ALISTA", "in-context ALISTA"),
     },
     {
-        "newton-schulz": ("Newton-Schulz", colour_of("Newton-Schulz")),
-        "newton-schulz-in-one-layer": ("Newton-Schulz in one layer", colour_of("Newton-Schulz in one layer")),
-        "third-order-inverse": ("inverse of order three", colour_of("third order")),
-        "newton-least-squares": ("Newton, least squares", colour_of("least squares")),
-        "newton-ridge": ("Newton, ridge", colour_of("ridge")),
-        "damped-newton": ("damped Newton, logistic", colour_of("damped Newton")),
-        "damped-newton-of-any-length": ("the same for any n", COLOURS["accent"]),
+        "newton-schulz": ("Newton-Schulz", "Newton-Schulz"),
+        "newton-schulz-in-one-layer": ("Newton-Schulz in one layer", "Newton-Schulz in one layer"),
+        "third-order-inverse": ("inverse of order three", "third order"),
+        "newton-least-squares": ("Newton, least squares", "least squares"),
+        "newton-ridge": ("Newton, ridge", "ridge"),
+        "damped-newton": ("damped Newton, logistic", "damped Newton"),
+        "damped-newton-of-any-length": ("the same for any n", "damped Newton, any n"),
     },
     {
-        "linear-attention-on-mixtures": ("best layer of linear attention", colour_of("linear attention")),
-        "symmetric-expectation-maximisation": ("EM for b and -b", COLOURS["sky"]),
-        "expectation-maximisation": ("EM for three components", COLOURS["transformer"]),
-        "expectation-maximisation-in-turn": ("the same, two at a time", COLOURS["trained"]),
+        "linear-attention-on-mixtures": ("best layer of linear attention", "linear attention"),
+        "symmetric-expectation-maximisation": ("EM for b and -b", "EM, b and -b"),
+        "expectation-maximisation": ("EM for three components", "EM"),
+        "expectation-maximisation-in-turn": ("the same, two at a time", "EM, two at a time"),
     },
 )
+
+
+# by dashes, as some constructions have one layer and so no line
+MARKS = {"-": "o", "--": "s", ":": "^", "-.": "D"}
 
 
 class Theorem(NamedTuple):
@@ -175,8 +179,8 @@ def plot(results: Results) -> Figure:
     figure, panels = plt.subplots(len(shown), 2, figsize=(10.5, 3.5 * len(shown)), sharey="col", squeeze=False)
     for row, labels in zip(panels, shown, strict=True):
         for axes, dtype in zip(row, DTYPES, strict=True):
-            for name, (label, colour) in labels.items():
-                by_layer(axes, results, f"{dtype}/{name}", label, colour)
+            for name, (label, algorithm) in labels.items():
+                by_layer(axes, results, f"{dtype}/{name}", label, algorithm)
             axes.set(title=dtype, xlabel="layer")
         row[0].set_ylabel("largest |network − solver| / (1 + max |solver|)")
         row[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -188,7 +192,7 @@ def gaps_under(results: Results, key: str) -> list[np.ndarray]:
     return [value for found, value in results.items() if found == key or found.startswith(f"{key}/")]
 
 
-def by_layer(axes: Axes, results: Results, key: str, label: str, colour: str) -> None:
+def by_layer(axes: Axes, results: Results, key: str, label: str, algorithm: str) -> None:
     """The largest gap of all prompts at every layer of the claim."""
     rows = gaps_under(results, key)
     if not rows:
@@ -197,7 +201,9 @@ def by_layer(axes: Axes, results: Results, key: str, label: str, colour: str) ->
     name = key.partition("/")[2]
     layers = theorem(name).layers if name in CONSTRUCTIONS else np.arange(len(largest))
     shown = np.where(largest > 0.0, largest, np.nan)  # before the first layer the gap is exactly zero
-    axes.semilogy(layers, shown, marker="o", color=colour, label=label)
+    style = style_of(algorithm)
+    filled, size = ("full", 3.5) if style["linestyle"] == "-" else ("none", 5.5)
+    axes.semilogy(layers, shown, label=label, marker=MARKS[style["linestyle"]], fillstyle=filled, markersize=size, **style)
 
 
 def claims(results: Results) -> list[Claim]:

@@ -1,10 +1,12 @@
 """The house style of figures: one colour an algorithm, the same in every figure, and labels at the ends of lines."""
 
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from experiments.common import Results
@@ -37,12 +39,23 @@ ALGORITHMS = {
     "momentum": "trained",
     "Nesterov": "accent",
     "conjugate gradients": "solver",
+    "Krylov oracle": "ink",
     "GD++": "ink",
+    # memories of the Memformer
+    "no memory": "classical",
+    "tied": "accent",
+    "Memformer": "plum",
+    "gated by the inputs": "sky",
     # Newton's method
     "Newton-Schulz": "solver",
     "Newton-Schulz in one layer": "sky",
     "third order": "limit",
+    "fourth order": "ink",
+    "higher order": "sky",
     "damped Newton": "plum",
+    # mixtures of regressions
+    "zero": "classical",
+    "EM": "solver",
     # sparse recovery, without learning
     "ISTA": "classical",
     "FISTA": "classical",
@@ -75,11 +88,55 @@ ALGORITHMS = {
     "GPT-2": "brown",
     "linear attention": "brown",
 }
+# of those that share a colour: variants, and neighbours of one family; all others are drawn full
+DASHES = {
+    "ridge": ":",
+    "zero": "--",
+    "gradient descent, preconditioned": "--",
+    "conjugate gradients, preconditioned": "--",
+    "Memformer, diagonal": "--",
+    "damped Newton, any n": "--",
+    "ISTA": "--",
+    "ISTA, 400 steps": "-.",
+    "FISTA, 400 steps": ":",
+    "Lasso": ":",
+    "OAMP": "--",
+    "TISTA": ":",
+    "LISTA-CPSS": "--",
+    "LISTA-CP, fresh matrices": ":",
+    "ALISTA, 485 steps": "--",
+    "NA-ALISTA, 2,000 steps": "--",
+    "HyperLISTA": "--",
+    "LISTA-VM, factored heads": "--",
+    "LISTA-VM, known support": ":",
+    "LISTA-VM, linear read-out": "-.",
+    "in-context ALISTA, 16 steps": "--",
+    "in-context ALISTA, 24 steps": "-.",
+    "in-context ALISTA, without D": ":",
+    "EM, random start": ":",
+    "EM, best of several": "--",
+    "EM, spectral subspace": "-.",
+    "EM, started near the truth": (0, (1, 3)),
+    "EM, two at a time": "--",
+    "EM, b and -b": "-.",
+    "linear attention, layer norm": "-.",
+}
 
 
 def colour_of(title: str) -> str:
     """The colour of an algorithm: its own, or that of its name before the comma."""
     return COLOURS[ALGORITHMS.get(title) or ALGORITHMS[title.partition(",")[0]]]
+
+
+def style_of(title: str) -> dict[str, Any]:
+    """The colour of an algorithm and its dashes, as `Axes.plot` takes them: no two of one panel have both in common."""
+    return {"color": colour_of(title), "linestyle": DASHES.get(title) or DASHES.get(title.partition(",")[0], "-")}
+
+
+def shades(title: str, count: int) -> list[tuple[float, float, float]]:
+    """An algorithm's colour from light to dark, for variants in an order: of one it is the colour itself."""
+    own, places = np.array(to_rgb(colour_of(title))), np.linspace(-0.6, 0.5, count) if count > 1 else np.zeros(1)
+    return [tuple(own + (1.0 - own) * -place if place < 0.0 else own * (1.0 - place)) for place in places]
 
 
 Draw = Callable[[Axes, Results], None]
@@ -115,6 +172,8 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], gap: float) -> No
                 places[lower] -= short / 2
                 places[lower + 1] += short / 2
     right = axes.get_xlim()[1]
+    # to the middle of the name's left side, so that it strikes through no other name
+    leader = {"arrowstyle": "-", "linewidth": 0.5, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0, "relpos": (0.0, 0.5)}
     for name, place in zip(names, places, strict=True):
         axes.annotate(
             name,
@@ -124,7 +183,7 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], gap: float) -> No
             fontsize=8,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": ends[name][1], "linewidth": 0.5, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0},
+            arrowprops=leader | {"color": ends[name][1]},
         )
 
 

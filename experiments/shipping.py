@@ -15,7 +15,7 @@ from rich.table import Table
 
 import jaxl2o
 from experiments.common import Results, Run, write_atomically
-from experiments.figures import COLOURS
+from experiments.figures import style_of
 from jaxl2o.checks import require
 from jaxl2o.evaluation.curves import curve, squared_errors
 from jaxl2o.pretrained.card import Card, Metric
@@ -30,8 +30,16 @@ Method = Callable[[Prompt], Float[Array, " d"]]
 
 INFINITE = 1e30  # what an error that overflowed counts as
 ASKED, TRAINED = "as `recover` asks", "as trained"
-# of the figure: the model's two rows, then its baselines in their order
-SHADES = (COLOURS["transformer"], COLOURS["trained"], COLOURS["classical"], COLOURS["limit"], COLOURS["ink"])
+# of the figure: the algorithm of a model, and of a baseline that results name shortly
+ALGORITHM_OF = {
+    "alista": "ALISTA",
+    "na-alista": "NA-ALISTA",
+    "linear-attention": "linear attention",
+    "memformer": "Memformer",
+    "mixture-encoder": "Transformer",
+    "linear": "best linear in y",
+    "restarted": "EM, best of several",
+}
 
 
 class Made(NamedTuple):
@@ -182,17 +190,19 @@ def plot(results: Results) -> Figure:
         for axes in axes_of_row[len(laws) :]:
             axes.set_visible(False)
         for axes, (law, methods) in zip(axes_of_row, laws.items(), strict=False):
-            for colour, (method, rows) in zip(SHADES, methods.items(), strict=False):
+            for method, rows in methods.items():
                 value, low, high, _ = np.maximum(rows, 1e-9).T
-                line = "--" if method == TRAINED else "-"
+                ways = {ASKED: "-", TRAINED: "--"}
+                algorithm = name if method in ways else method
+                style = style_of(ALGORITHM_OF.get(algorithm, algorithm))
                 axes.errorbar(
                     results[f"{name}/lengths"],
                     value,
                     (value - np.minimum(low, value), np.maximum(high, value) - value),
-                    color=colour,
-                    linestyle=line,
-                    marker="." if method in (ASKED, TRAINED) else "x",
-                    label=method,
+                    color=style["color"],
+                    linestyle=ways.get(method, style["linestyle"]),
+                    marker="." if method in ways else "x",
+                    label=ALGORITHM_OF.get(method, method),
                 )
             axes.set(yscale="log", xlabel="measurements", title=f"{name}: {law}")
             axes.set_xticks(results[f"{name}/lengths"], minor=False)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from experiments.common import Results
 from experiments.compressed_sensing.pictures import DATA, SIDE, psnr_interval
-from experiments.figures import bare, colour_of, label_ends
+from experiments.figures import bare, label_ends, style_of
 from jaxl2o.tasks.images import picture_of
 
 SHOWN = {
@@ -21,16 +21,17 @@ SHOWN = {
     "LISTA-VM": "(b) LISTA-VM",
     "Transformer trained": "(d) Transformer",
 }
+# the Transformer lies on LISTA-VM
 LINES = {
-    "ISTA": (colour_of("ISTA"), "--", "ISTA"),
-    "FISTA": (colour_of("FISTA"), "-", "FISTA"),
-    "LISTA-CP own matrix": (colour_of("LISTA-CP"), "-", "LISTA-CP, its own matrix"),
-    "LISTA-CP fresh matrices": (colour_of("LISTA-CP"), ":", "LISTA-CP, fresh matrices"),
-    "in-context ALISTA": (colour_of("in-context ALISTA"), "-", "in-context ALISTA"),
-    "LISTA-VM": (colour_of("LISTA-VM"), "-", "(b) LISTA-VM"),
-    "Transformer trained": (colour_of("Transformer"), "--", "(d) Transformer, trained on"),
+    "ISTA": (style_of("ISTA"), "ISTA"),
+    "FISTA": (style_of("FISTA"), "FISTA"),
+    "LISTA-CP own matrix": (style_of("LISTA-CP"), "LISTA-CP, its own matrix"),
+    "LISTA-CP fresh matrices": (style_of("LISTA-CP, fresh matrices"), "LISTA-CP, fresh matrices"),
+    "in-context ALISTA": (style_of("in-context ALISTA"), "in-context ALISTA"),
+    "LISTA-VM": (style_of("LISTA-VM"), "(b) LISTA-VM"),
+    "Transformer trained": (style_of("Transformer") | {"linestyle": "--"}, "(d) Transformer, trained on"),
 }
-LEVELS = {"LMMSE": (colour_of("LMMSE"), "LMMSE"), "Lasso": (colour_of("Lasso"), "Lasso, converged")}
+LEVELS = {"LMMSE": (style_of("LMMSE") | {"linestyle": "--"}, "LMMSE"), "Lasso": (style_of("Lasso"), "Lasso, converged")}
 ORDER = (
     "mean patch",
     "ISTA",
@@ -120,16 +121,16 @@ def _curves(axes: Axes, results: Results, data: str) -> None:
     floor = final(results, data, "mean patch") - 3.0
     ends = {}
     last = max(len(results[f"{data}/curve/{method}"]) for method in LINES) - 1
-    for method, (colour, style, label) in LINES.items():
+    for method, (style, label) in LINES.items():
         curve = np.maximum(results[f"{data}/curve/{method}"], floor)
-        axes.plot(curve, color=colour, linestyle=style, marker="o", markersize=2.5)
+        axes.plot(curve, marker="o", markersize=2.5, **style)
         if curve[-1] == floor:
             label += f", {final(results, data, method):.0f} dB"
-        ends[label] = (float(curve[-1]), colour)
-    for method, (colour, label) in LEVELS.items():
+        ends[label] = (float(curve[-1]), style["color"])
+    for method, (style, label) in LEVELS.items():
         level = final(results, data, method)
-        axes.plot([0, last], [level, level], color=colour, linewidth=1.2, linestyle=(0, (5, 2)))
-        ends[label] = (level, colour)
+        axes.plot([0, last], [level, level], linewidth=1.2, **style)
+        ends[label] = (level, style["color"])
     low, high = floor - 0.5, max(y for y, _ in ends.values()) + 1.5
     axes.set(xlim=(0, last), ylim=(low, high), xticks=range(0, last + 1, 2))
     label_ends(axes, ends, gap=(high - low) / 15)

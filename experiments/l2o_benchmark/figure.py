@@ -4,11 +4,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, colour_of, label_ends
+from experiments.figures import COLOURS, style_of
 from experiments.l2o_benchmark.methods import PLAN
 
 ORACLE = "true support known"
@@ -53,27 +54,24 @@ def plot(results: Results) -> Figure:
     """NMSE by step, a panel a setting, and below it validation NMSE by training step."""
     names = settings_of(results)
     figure, panels = plt.subplots(2, len(names), figsize=(3.1 * len(names) + 0.6, 6.0), squeeze=False, height_ratios=(3, 2))
+    lines: dict[str, Line2D] = {}  # of all panels, for one legend
     for column, name in enumerate(names):
         upper, lower = panels[:, column]
-        ends: dict[str, tuple[float, str]] = {}
         floor = float(results[f"{name}/{ORACLE}/nmse"][0])
         steps = np.arange(len(results[f"{name}/ISTA/test curve"]))
         for title in PLAN[name]:
             curve = results[f"{name}/{title}/test curve"]
-            style = "--" if title.endswith("steps") or title == "ISTA" else "-"
-            upper.plot(steps, curve, style, color=colour_of(title), linewidth=1.3)
-            ends[title] = (float(curve[-1]), colour_of(title))
+            (lines[title],) = upper.plot(steps, curve, linewidth=1.3, **style_of(title))
             if f"{name}/{title}/steps" in results:
                 seen, history = results[f"{name}/{title}/steps"], results[f"{name}/{title}/history"]
-                lower.plot(seen, history, style, color=colour_of(title), marker=".")
+                lower.plot(seen, history, marker=".", **style_of(title))
         if floor > -100.0:
-            upper.axhline(floor, color=COLOURS["ink"], linewidth=0.8, linestyle=":")
-            ends[ORACLE] = (floor, COLOURS["ink"])
+            lines[ORACLE] = upper.axhline(floor, color=COLOURS["ink"], linewidth=0.8, linestyle=":")
         upper.set(title=name, xlabel="step", xlim=(0, steps[-1]))
+        upper.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         lower.set(xlabel="training step", xscale="log")
         lower.xaxis.set_minor_formatter(NullFormatter())
-        span = upper.get_ylim()
-        label_ends(upper, ends, gap=0.06 * (span[1] - span[0]))
     panels[0, 0].set_ylabel("NMSE on test signals, dB")
     panels[1, 0].set_ylabel("NMSE on validation signals, dB")
+    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=7, handlelength=3.0)
     return figure

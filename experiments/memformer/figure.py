@@ -7,18 +7,9 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, Draw, colour_of, label_ends, panels_of
+from experiments.figures import COLOURS, Draw, colour_of, label_ends, panels_of, shades
 from experiments.memformer.claims import level
 
-COLOUR = {
-    "no memory": COLOURS["classical"],
-    "momentum": colour_of("momentum"),
-    "tied": COLOURS["accent"],
-    "all gradients": COLOURS["transformer"],
-    "conjugate gradients": colour_of("conjugate gradients"),
-    "Krylov oracle": COLOURS["ink"],
-    "gated by the inputs": COLOURS["sky"],
-}
 # log losses after 1..4 layers, read off the paper's figures: with the memory, and without
 PUBLISHED = {
     "isotropic": ((0.12, -0.82, -1.35, -1.60), (0.12, -0.85, -1.18, -1.73)),
@@ -52,7 +43,7 @@ def by_layer(axes: Axes, results: Results, law: str) -> None:
     ends: dict[str, tuple[float, str]] = {}
     for title in titles(results, law):
         losses = np.log(results[f"{law}/{title}/loss"].mean(axis=0))
-        colour, style = COLOUR[title.partition(",")[0]], "-" if "preconditione" in title else "--"
+        colour, style = colour_of(title.replace("all gradients", "Memformer")), "-" if "preconditione" in title else "--"
         axes.plot(np.arange(len(losses)), losses, color=colour, linestyle=style)
         ends[title] = (float(losses[-1]), colour)
     bounds = {"limit of fixed scalars" + (", no preconditioner" if law == "rotated" else ""): f"limit/{law}"}
@@ -79,11 +70,13 @@ def by_variance(axes: Axes, results: Results) -> None:
     best, gated = np.log(results["limit/isotropic"][-1]), level(results, "isotropic/gated by the inputs").value
     axes.plot(variances, best + shift, color=COLOURS["limit"], label="fixed scalars, best at each variance (by scaling)")
     axes.plot(
-        variances, gated + shift, color=COLOUR["gated by the inputs"], label="one method, gated by its inputs (by scaling)"
+        variances, gated + shift, color=colour_of("gated by the inputs"), label="one method, gated by its inputs (by scaling)"
     )
     for key, style in (("fresh prompts", "-"), ("same prompts", ":")):
         values = np.log(results[f"variance/fitted, {key}"])
-        axes.plot(variances, values, style, color=COLOURS["accent"], marker="o", label=f"three experts, gates fitted: {key}")
+        axes.plot(
+            variances, values, style, color=colour_of("Memformer"), marker="o", label=f"three experts, gates fitted: {key}"
+        )
     axes.set(title="Inputs and solutions of other scales", xlabel="variance", ylabel="log of the mean squared error")
     axes.legend(fontsize=8)
 
@@ -91,9 +84,9 @@ def by_variance(axes: Axes, results: Results) -> None:
 def by_component(axes: Axes, results: Results) -> None:
     """Losses on the mixture, and of each expert on its own component."""
     rows = {
-        "one for all": (COLOURS["classical"], "-"),
-        "one for each, told which": (COLOURS["limit"], "-"),
-        "routed by the inputs": (COLOUR["gated by the inputs"], "--"),
+        "one for all": (COLOURS["limit"], "-"),
+        "one for each, told which": (COLOURS["limit"], "-."),
+        "routed by the inputs": (colour_of("gated by the inputs"), "--"),
     }
     layers = np.arange(len(results["mixture/one for all"]))
     for title, (colour, style) in rows.items():
@@ -114,11 +107,11 @@ def by_component(axes: Axes, results: Results) -> None:
 def by_prompts(axes: Axes, results: Results) -> None:
     """The gap of coefficients that are best on few prompts, their loss on all less that on their own: its upper quantile."""
     sizes = results["few/sizes"]
-    colours = ("classical", "accent", "trained", "transformer", "sky")
-    for layer in range(results[f"few/{sizes[0]}/gap"].shape[1]):
+    depth = results[f"few/{sizes[0]}/gap"].shape[1]
+    for layer, shade in enumerate(shades("Memformer", depth)):
         upper = [results[f"few/{size}/gap"][2, layer] for size in sizes]
         title = "1 layer" if layer == 0 else f"{layer + 1} layers"
-        axes.plot(sizes, upper, color=COLOURS[colours[layer]], marker="o", label=title)
+        axes.plot(sizes, upper, color=shade, marker="o", label=title)
     axes.plot(sizes, results["few/bound"], color=COLOURS["limit"], linestyle="--", label="bound, 1 layer, inputs cut off")
     axes.set(title="Coefficients from few prompts: the gap", xlabel="prompts", ylabel="97.5 % quantile of training sets")
     axes.set(xscale="log", yscale="log")
@@ -152,7 +145,7 @@ def by_rate(axes: Axes, results: Results) -> None:
 def by_count(axes: Axes, results: Results) -> None:
     """What one of them costs."""
     cost = results["sweep/seconds"] / results["sweep/counts"]
-    axes.plot(results["sweep/counts"], cost, color=COLOURS["transformer"], marker="o")
+    axes.plot(results["sweep/counts"], cost, color=colour_of("Memformer"), marker="o")
     axes.set(title="The cost of a training", xlabel="trainings at once", ylabel="seconds for each", xscale="log", yscale="log")
 
 

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from rich.table import Column, Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, Draw, panels_of
+from experiments.figures import COLOURS, Draw, colour_of, panels_of
 from experiments.mixture.claims import CASES
 from experiments.mixture.comparing import cells
 from experiments.mixture.methods import METHODS
@@ -21,7 +21,12 @@ TITLES = {
     "three": ("three, |b| / sigma = 5", COLOURS["transformer"]),
 }
 # of tables -> colour
-MODELS = {"mixture": "solver", "Transformer": "transformer", "two constants": "accent", "class known": "classical"}
+MODELS = {
+    "mixture": colour_of("EM"),
+    "Transformer": colour_of("Transformer"),
+    "two constants": COLOURS["accent"],
+    "class known": COLOURS["classical"],
+}
 LEAST = 1e-17  # of what is drawn: double precision ends there
 
 
@@ -49,10 +54,9 @@ def plot(results: Results) -> Figure:
     }
     figure = panels_of(results, draws, columns=3, width=14.0, height=3.4)
     if rows or ratios:
-        named = [Line2D([], [], color=colour, ls=style, label=label) for colour, style, label in LINES.values()]
-        figure.legend(
-            handles=named, loc="outside upper center", ncols=5, title="methods, in panels of the excess over the oracle"
-        )
+        named = [Line2D([], [], label=label, **style) for style, label in LINES.values()]
+        title = "methods, in panels of the excess over the oracle"
+        figure.legend(handles=named, loc="outside upper center", ncols=5, handlelength=3.5, title=title)
     return figure
 
 
@@ -149,9 +153,9 @@ def by_likelihood(axes: Axes, results: Results) -> None:
             gain = values - one[: len(values)]
             spread = np.linspace(-0.06, 0.06, len(gain)) if len(gain) > 1 else np.zeros(1)
             at = place + 0.21 * (shift - 1.5)
-            axes.plot(at + spread, gain, "o", color=COLOURS[colour], alpha=0.5)
+            axes.plot(at + spread, gain, "o", color=colour, alpha=0.5)
             label = model.replace("mixture", "EM") if place == 0 else None
-            axes.plot([at - 0.08, at + 0.08], [gain.mean()] * 2, color=COLOURS[colour], label=label)
+            axes.plot([at - 0.08, at + 0.08], [gain.mean()] * 2, color=colour, label=label)
         right = 100.0 * results[f"tables/{name}/right/mixture"].mean()
         ticks_at.append(
             f"{name}\n{right:.0f} % told right\n({100.0 * results[f'tables/{name}/right/majority'].mean():.0f} % majority)"

@@ -6,14 +6,17 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, Draw, colour_of, panels_of
+from experiments.figures import COLOURS, Draw, colour_of, panels_of, shades, style_of
 from experiments.newton.claims import widths
 from experiments.newton.training_claims import laws
 
-SHADES = ("#F6C6A2", "#EFA06B", "#E57B3B", "#C2530A", "#7D3200")  # a Transformer whose MLPs grow
-ORDER = {2: colour_of("Newton-Schulz"), 3: colour_of("third order"), 4: COLOURS["ink"]}
-MORE = COLOURS["sky"]  # orders above these
-MODEL = {"plain": (colour_of("linear attention"), "linear attention"), "norm": (COLOURS["transformer"], "with layer norm")}
+SHADES = shades("Transformer", 5)  # a Transformer whose MLPs grow
+ORDER = {2: colour_of("Newton-Schulz"), 3: colour_of("third order"), 4: colour_of("fourth order")}
+MORE = colour_of("higher order")
+MODEL = {
+    "plain": (style_of("linear attention"), "linear attention"),
+    "norm": (style_of("linear attention, layer norm"), "with layer norm"),
+}
 CONSTRUCTED = ("Newton-Schulz", "Newton-Schulz in one layer", "third order", "least squares", "ridge")
 LEAST, SINGLE = 1e-15, 1e-9  # of what is drawn: there double and single precision end
 
@@ -61,8 +64,8 @@ def by_width(axes: Axes, results: Results) -> None:
     hidden = [int(results[f"logistic/width/{count}"]) for count in cells]
     errors = [results[f"logistic/error/{count}"].max() for count in cells]
     rest = [results[f"logistic/distance/{count}"][:, -1].max() for count in cells]
-    axes.plot(hidden, errors, "o-", color=COLOURS["transformer"], label="from exact Newton, all steps")
-    axes.plot(hidden, rest, "s-", color=COLOURS["accent"], label="from the minimiser, after the last step")
+    axes.plot(hidden, errors, "o-", color=colour_of("Transformer"), label="from exact Newton, all steps")
+    axes.plot(hidden, rest, "s--", color=colour_of("Transformer"), label="from the minimiser, after the last step")
     for key, style, label in (("tolerance", "-", "the theorem's bound of the former"), ("bound", "--", "bound of the latter")):
         axes.plot(hidden, [results[f"logistic/{key}/{count}"] for count in cells], style, color=COLOURS["limit"], label=label)
     axes.set(title="Logistic regression: largest distances", xlabel="hidden units of the widest MLP", ylabel="of all prompts")
@@ -94,9 +97,9 @@ def by_encoder(axes: Axes, results: Results) -> None:
     layers, means = results["encoder/layers"], results["encoder/trained"][:, :, 0]
     for measure, style in ((1, "o-"), (0, "o--")):
         label = "trained softmax encoder, by layers; seeds" if measure else None
-        axes.plot(layers, means[:, :, measure].mean(axis=1), style, color=COLOURS["transformer"], label=label)
+        axes.plot(layers, means[:, :, measure].mean(axis=1), style, color=colour_of("Transformer"), label=label)
         low, high = means[:, :, measure].min(axis=1), means[:, :, measure].max(axis=1)
-        axes.fill_between(layers, low, high, color=COLOURS["transformer"], alpha=0.2, linewidth=0)
+        axes.fill_between(layers, low, high, color=colour_of("Transformer"), alpha=0.2, linewidth=0)
     axes.plot([], [], "-", color=COLOURS["ink"], label="squared distance over d")
     axes.plot([], [], "--", color=COLOURS["ink"], label="loss over the least")
     axes.set(title="Logistic regression by a trained encoder", xlabel="steps or layers", ylabel="mean of prompts")
@@ -130,10 +133,11 @@ def orders_of(results: Results, prefix: str) -> list[int]:
 def by_layers(axes: Axes, results: Results, law: str) -> None:
     """Trained linear attention by layers, and the orders by steps, on the same prompts."""
     layers = results["attention/layers"]
-    for title, (colour, label) in MODEL.items():
+    for title, (style, label) in MODEL.items():
         means = results[f"attention/{law}/{title}"][:, :, 0]
-        axes.plot(layers, means.mean(axis=1), "o-", color=colour, label=label)
-        axes.fill_between(layers, means.min(axis=1), means.max(axis=1), color=colour, alpha=0.2, linewidth=0)
+        axes.plot(layers, means.mean(axis=1), marker="o", label=label, **style)
+        low, high = means.min(axis=1), means.max(axis=1)
+        axes.fill_between(layers, low, high, color=style["color"], alpha=0.2, linewidth=0)
     for order in orders_of(results, f"attention/{law}/order "):
         mean = results[f"attention/{law}/order {order}"][:, 0]
         axes.plot(layers, mean, "--", color=ORDER.get(order, MORE), label=f"Newton, order {order}")
@@ -147,10 +151,10 @@ def by_layers(axes: Axes, results: Results, law: str) -> None:
 def along(axes: Axes, results: Results, place: str) -> None:
     """Mean predictions along one coordinate of the query, of the deepest models and orders."""
     values, deepest = results[f"lines/{place}/values"], int(results["attention/layers"].max())
-    for title, (colour, label) in MODEL.items():
+    for title, (style, label) in MODEL.items():
         mean, low, high = results[f"lines/{place}/{title}/{deepest}"]
-        axes.plot(values, mean, color=colour, label=f"{label}, {deepest} layers")
-        axes.fill_between(values, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(values, mean, label=f"{label}, {deepest} layers", **style)
+        axes.fill_between(values, low, high, color=style["color"], alpha=0.15, linewidth=0)
     mean = results[f"lines/{place}/order 2/{deepest}"][0]
     axes.plot(values, mean, "-.", color=ORDER[2], label=f"Newton, order 2, {deepest} steps")
     axes.plot(values, results[f"lines/{place}/truth"], ":", color=COLOURS["ink"], label="truth")
@@ -169,14 +173,13 @@ def by_table(axes: Axes, results: Results) -> None:
     """The largest difference of probabilities to scikit-learn's, by the number of examples, and what the width allows."""
     bound = 0.25 * float(results["tables/bound"])
     axes.axhline(bound, color=COLOURS["limit"], label="bound of the width")
-    for name, colour in (("breast cancer", COLOURS["transformer"]), ("digits", COLOURS["trained"])):
+    for name, dashes in (("breast cancer", "-"), ("digits", "--")):
         sizes = sorted(
             int(key.split("/")[2]) for key in results if key.startswith(f"tables/{name}/") and key.endswith("/right")
         )
-        for title, style in (("transformer", "o-"), ("newton", "s--")):
+        for title, method in (("transformer", "Transformer"), ("newton", "damped Newton")):
             largest = [np.abs(results[f"tables/{name}/{n}/{title}"]).max() for n in sizes]
-            label = f"{name}, {'Transformer' if title == 'transformer' else 'damped Newton'}"
-            axes.plot(sizes, largest, style, color=colour, label=label)
+            axes.plot(sizes, largest, "o" + dashes, color=colour_of(method), label=f"{name}, {method}")
     axes.set(title="Real tables: probabilities against scikit-learn's", xlabel="examples", ylabel="largest difference")
     axes.set(yscale="log", ylim=(None, 40.0 * bound))  # room for the legend above the bound
     axes.legend(fontsize=8, loc="upper left", ncols=2)

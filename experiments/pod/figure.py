@@ -6,12 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import Results
-from experiments.figures import COLOURS, label_ends
+from experiments.figures import COLOURS, colour_of, label_ends
 from experiments.pod.tables import chosen, works
 from jaxl2o.training.budget import DAY, fitting
 
 COUNTS = tuple(2**i for i in range(9))
 LINES = {"arithmetic": "solver", "operations": "accent", "update": "limit", "communication": "transformer"}
+# a training -> its algorithm, where that has another name
+ALGORITHM_OF = {"wide, 2048": "Transformer", "wide, 4096": "Transformer", "mixture encoder": "Transformer"}
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
 SHOWN = ("Small TF", "GPT-2, 9.5 M", "wide, 2048")
 
 
@@ -35,11 +38,12 @@ def draw_days(axes: Axes, results: Results) -> None:
     """The run's time of every training: from all communication hidden to none; dashed where no sharding fits the memory."""
     title, device, fraction = chosen(results)
     ends = {}
-    for (name, (work, steps)), colour in zip(works(results).items(), COLOURS.values(), strict=False):
+    for (name, (work, steps)), mark in zip(works(results).items(), MARKS, strict=False):
+        colour = colour_of(ALGORITHM_OF.get(name, name))
         plans = [fitting(work, device, chips, fraction)[1] for chips in COUNTS]
         least, most = (np.array([steps * getattr(plan, bound) / DAY for plan in plans]) for bound in ("least", "most"))
         fits = all(plan.memory <= device.memory for plan in plans[3:])
-        axes.plot(COUNTS, most, "o-" if fits else "o--", color=colour)
+        axes.plot(COUNTS, most, marker=mark, linestyle="-" if fits else "--", color=colour)
         axes.fill_between(COUNTS, least, most, color=colour, alpha=0.2, linewidth=0)
         ends[name] = (float(most[-1]), colour)
     logarithmic(axes)

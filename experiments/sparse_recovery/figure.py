@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import Results
-from experiments.figures import COLOURS, colour_of, label_ends
+from experiments.figures import COLOURS, colour_of, label_ends, style_of
 from experiments.sparse_recovery.rows import titles
 
 # whose parameters meet other laws
@@ -39,18 +39,15 @@ def plot(results: Results) -> Figure:
 
 def by_step(axes: Axes, results: Results) -> None:
     """Median over signals, since a mean is that of the few hardest."""
-    ends = {}
     depth = max(results[f"fresh/{title}/quantiles"].shape[1] for title in titles(results, "fresh") if "steps" in title) - 1
     for title in titles(results, "fresh"):
         medians = results[f"fresh/{title}/quantiles"][0]
         if len(medians) < 2 or title.startswith(("LISTA-VM,", "OMP")) or title.endswith("halted"):
             continue
-        style = "--" if "," in title and not title.endswith("branches") else "-"
-        axes.plot(np.arange(1, len(medians)), medians[1:], color=colour_of(title), linestyle=style)
-        ends[title] = (float(medians[-1]), colour_of(title))
+        axes.plot(np.arange(1, len(medians)), medians[1:], label=title, **style_of(title))
     axes.set(title="A new matrix for every signal", xlabel="step", ylabel="median relative error", xscale="log", yscale="log")
     axes.set(xlim=(1, depth), ylim=(1e-6, 1.0))
-    label_ends(axes, ends, gap=0.33)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=3.0)
 
 
 def by_length(axes: Axes, results: Results) -> None:

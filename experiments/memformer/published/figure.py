@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, Draw, colour_of, panels_of
+from experiments.figures import COLOURS, Draw, colour_of, panels_of, shades
 from experiments.intervals import student
 from experiments.memformer.claims import level
 
@@ -27,11 +27,12 @@ class Row(NamedTuple):
 
     key: str
     title: str
-    colour: str
+    colour: str | tuple[float, float, float]
     published: tuple[float, ...] = ()
 
 
-PLAIN, MEMORY = COLOURS["classical"], COLOURS["transformer"]
+PLAIN, MEMORY, GATED = colour_of("no memory"), colour_of("Memformer"), colour_of("gated by the inputs")
+BY_PROMPTS = shades("Memformer", 4)
 OF_NONE = (0.25, -0.30, -0.71, -1.08)
 ROWS = {
     "1a": [
@@ -56,15 +57,15 @@ ROWS = {
         Row("moving/GD++, Hadamard, of the past", "Hadamard, of the past", MEMORY, (0.13, -2.50, -4.70, -6.53)),
     ],
     "few": [
-        Row("few/1 prompt", "1 prompt", COLOURS["accent"]),
+        Row("few/1 prompt", "1 prompt", BY_PROMPTS[0]),
         Row("few/10 prompts", "10 prompts", MEMORY, (-0.75, -1.14, -2.00, -2.20)),
-        Row("few/10 prompts, 5 heads", "10 prompts, 5 heads", COLOURS["trained"], (-0.80, -1.13, -2.21, -2.15)),
+        Row("few/10 prompts, 5 heads", "10 prompts, 5 heads", BY_PROMPTS[3], (-0.80, -1.13, -2.21, -2.15)),
     ],
     "extracted": [
-        Row("extracted/10 prompts", "10 prompts", COLOURS["accent"], (-1.53, -3.52, -23.19, -26.50)),
-        Row("extracted/50 prompts", "50 prompts", COLOURS["trained"], (-0.40, -0.77, -1.23, -1.42)),
-        Row("extracted/100 prompts", "100 prompts", COLOURS["sky"], (-0.21, -0.42, -1.02, -1.03)),
-        Row("extracted/1000 prompts", "1000 prompts", MEMORY, (0.20, -0.07, -0.58, -0.88)),
+        Row("extracted/10 prompts", "10 prompts", BY_PROMPTS[0], (-1.53, -3.52, -23.19, -26.50)),
+        Row("extracted/50 prompts", "50 prompts", BY_PROMPTS[1], (-0.40, -0.77, -1.23, -1.42)),
+        Row("extracted/100 prompts", "100 prompts", BY_PROMPTS[2], (-0.21, -0.42, -1.02, -1.03)),
+        Row("extracted/1000 prompts", "1000 prompts", BY_PROMPTS[3], (0.20, -0.07, -0.58, -0.88)),
     ],
 }
 TITLES = {
@@ -150,7 +151,9 @@ def by_layer(axes: Axes, results: Results, panel: str) -> None:
     for name, style in (("20 examples", "-"), ("as published", "--")):
         losses = results[f"conjugate gradients, {name}/{law}"]
         label = "conjugate gradients" if style == "-" else "the same, of 19 examples"
-        axes.plot(layers, np.log(losses.mean(axis=0)), style, color=COLOURS["solver"], linewidth=1.0, label=label)
+        axes.plot(
+            layers, np.log(losses.mean(axis=0)), style, color=colour_of("conjugate gradients"), linewidth=1.0, label=label
+        )
     best = results["limit/moving"] if panel == "moving" else results[f"limit/{'rotated' if scalar else 'isotropic'}"]
     axes.plot(layers[: len(best)], np.log(best), color=LIMIT, linewidth=4.0, alpha=0.35, zorder=0)
     if panel == "extracted":
@@ -178,7 +181,7 @@ def by_variance(axes: Axes, results: Results) -> None:
     for name, style, colour in (
         ("own", ":", MEMORY),
         ("fresh", "--", MEMORY),
-        ("gated by its inputs", "-", COLOURS["sky"]),
+        ("gated by its inputs", "-", GATED),
     ):
         values = np.log(results[f"scales/{name}"][:, -1])
         middle = np.median(values, axis=0)
@@ -207,7 +210,7 @@ def of_the_mixture(axes: Axes, results: Results) -> None:
     for name, style in (("one for all", "-"), ("one for each, told which", "-.")):
         axes.plot(layers, np.log(results[f"mixture/{name}"]), style, color=LIMIT, label=f"best scalars, inputs stay: {name}")
     routed = np.log(results["mixture/routed by the inputs"])
-    axes.plot(layers, routed, color=COLOURS["sky"], label="the same, routed by the inputs")
+    axes.plot(layers, routed, color=GATED, label="the same, routed by the inputs")
     axes.set(
         title="Experts of a mixture, d = 1: median and range of seeds", xlabel="layers", ylabel="log of the mean squared error"
     )

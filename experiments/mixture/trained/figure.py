@@ -1,6 +1,7 @@
 """The figure of Transformers trained on mixtures, from results alone."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,27 +11,26 @@ from matplotlib.patches import Rectangle
 from rich.table import Table
 
 from experiments.common import Results
-from experiments.figures import COLOURS, Draw, colour_of, panels_of
+from experiments.figures import COLOURS, Draw, panels_of, shades, style_of
 from experiments.mixture.panels import LINES as SHARED
 from experiments.mixture.panels import ticks
 from experiments.mixture.trained.claims import chosen, gaps, grid, level, slope
 from experiments.mixture.trained.fresh import BASELINES
 from experiments.mixture.trained.sets import LAWS
 
-# method -> colour, style, label; other methods as in the figure of all mixtures
+# method -> its line's style, and label; other methods as in the figure of all mixtures
 LINES = SHARED | {
-    "ridge": (colour_of("ridge"), ":", "ridge"),
-    "attention": (colour_of("linear attention"), "--", "best linear attention"),
-    "transformer": (colour_of("Transformer"), "o-", "trained Transformer"),
+    "ridge": (style_of("ridge"), "ridge"),
+    "transformer": (style_of("Transformer") | {"marker": "o"}, "trained Transformer"),
 }
 LEAST = 1e-3  # gap that is drawn
 METHODS = (*BASELINES, "near the truth", "Bayes", "transformer")
 # in the map
-SHORT = {name: LINES[name][2].split(",")[0] for name in METHODS} | {"linear": "best\nlinear in y"}
+SHORT = {name: LINES[name][1].split(",")[0] for name in METHODS} | {"linear": "best\nlinear in y"}
 SHORT |= {"attention": "linear\nattention", "restarted": "EM, best\nof several", "spectral": "EM,\nspectral"}
 SHORT |= {"annealed": "EM,\nannealed", "random start": "EM"}
 SHORT |= {"transformer": "Transformer"}
-SHADES = ("sky", "trained", "limit", "accent", "solver")
+DASHED = ("-", "--", ":", "-.")  # by the number of components
 
 
 def plot(results: Results) -> Figure:
@@ -47,18 +47,19 @@ def plot(results: Results) -> Figure:
     }
     figure = panels_of(results, draws, columns=3, width=16.0, height=4.2)
     if ratios:
-        lines = [Line2D([], [], color=LINES[name][0], ls=LINES[name][1].strip("o"), label=LINES[name][2]) for name in METHODS]
-        figure.legend(handles=lines, loc="outside upper center", ncols=-(-len(lines) // 2), title="panels by SNR")
+        lines = [Line2D([], [], label=label, **style) for style, label in map(LINES.__getitem__, METHODS)]
+        columns = -(-len(lines) // 2)
+        figure.legend(handles=lines, loc="outside upper center", ncols=columns, handlelength=3.5, title="panels by SNR")
     return figure
 
 
-def drawn(axes: Axes, at: np.ndarray, rows: list[np.ndarray], style: str, colour: str, label: str | None) -> None:
+def drawn(axes: Axes, at: np.ndarray, rows: list[np.ndarray], style: dict[str, Any], label: str | None) -> None:
     """Means, and their 95 % intervals over seeds, of logarithms; rows: errors whose last axis is that of prompts."""
     means = [np.asarray(row, dtype=float).mean(axis=-1) for row in rows]
     values = np.array([mean.mean() for mean in means])
     spread = np.exp([np.nan_to_num(level(np.log(mean)).half) for mean in means])
-    axes.plot(at, values, style, color=colour, label=label)
-    axes.fill_between(at, values / spread, values * spread, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(at, values, label=label, **style)
+    axes.fill_between(at, values / spread, values * spread, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def labelled(axes: Axes, at: np.ndarray, title: str) -> None:
@@ -71,8 +72,8 @@ def by_length(axes: Axes, results: Results, ratio: int) -> None:
     """Every method's mean excess; the figure has their legend."""
     at = results["map/lengths"]
     for name in METHODS:
-        colour, style, label = LINES[name]
-        drawn(axes, at, [results[f"map/{ratio}/{n}/{name}"] for n in at], style, colour, label)
+        style, label = LINES[name]
+        drawn(axes, at, [results[f"map/{ratio}/{n}/{name}"] for n in at], style, label)
     labelled(axes, at, f"Two components, SNR {ratio}")
 
 
@@ -90,7 +91,7 @@ def winners(axes: Axes, results: Results) -> None:
         over = means["transformer"] / min(means[other] for other in BASELINES)
         x, y = lengths.index(n), ratios.index(ratio)
         edge = COLOURS["ink"] if (ratio, n) == (best.ratio, best.n) else "white"
-        axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=LINES[name][0], alpha=0.25))
+        axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=LINES[name][0]["color"], alpha=0.25))
         axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, edgecolor=edge, fill=False, linewidth=1.5))
         axes.text(x, y, f"{SHORT[name]}\n{over:.2f}", ha="center", va="center")
     axes.set(
@@ -103,13 +104,11 @@ def winners(axes: Axes, results: Results) -> None:
 
 
 def compared(axes: Axes, results: Results, titles: dict[str, str], title: str) -> None:
-    """Networks of these names, whose labels are the values; the main network has its own colour."""
-    at, (width, depth) = results["shapes/lengths"], results["shapes/main"]
-    others = iter(SHADES)
-    for name, label in titles.items():
-        colour = COLOURS["transformer"] if name == f"relu, width {width}, {depth} layers" else COLOURS[next(others)]
-        style = "o--" if name.startswith("softmax") else "o-"
-        drawn(axes, at, [results[f"shapes/{name}/{n}"] for n in at], style, colour, label)
+    """Networks of these names, whose labels are the values: from light to dark, of softmax dashed."""
+    at = results["shapes/lengths"]
+    for (name, label), shade in zip(titles.items(), shades("Transformer", len(titles)), strict=True):
+        style = {"color": shade, "marker": "o", "linestyle": "--" if name.startswith("softmax") else "-"}
+        drawn(axes, at, [results[f"shapes/{name}/{n}"] for n in at], style, label)
     labelled(axes, at, title)
     axes.legend()
 
@@ -137,21 +136,21 @@ def layers(depth: int) -> str:
 def by_count(axes: Axes, results: Results) -> None:
     """Networks of more components, and two other methods."""
     at = results["counts/lengths"]
-    for colour, count in zip(SHADES, results["counts/counts"], strict=False):
-        for name, style in (("transformer", "o-"), ("ridge", "--"), ("restarted", ":")):
+    for dashes, count in zip(DASHED, results["counts/counts"], strict=False):
+        for name in ("transformer", "ridge", "restarted"):
+            style, label = LINES[name]
             rows = [results[f"counts/{count}/{n}/{name}"] for n in at]
-            drawn(axes, at, rows, style, COLOURS[colour], f"{count} components" if name == "transformer" else None)
-    axes.plot([], [], "--", color=COLOURS["ink"], label="ridge")
-    axes.plot([], [], ":", color=COLOURS["ink"], label="EM, best of several")
+            drawn(axes, at, rows, style | {"linestyle": dashes}, label if dashes == "-" else None)
+        axes.plot([], [], color=COLOURS["ink"], linestyle=dashes, label=f"{count} components")
     labelled(axes, at, f"Components: SNR {results['counts/ratio']}, one training")
     axes.legend()
 
 
-def kinds(results: Results) -> list[tuple[str, int, str]]:
-    """Of the training sets: law, depth and colour."""
+def kinds(results: Results) -> list[tuple[str, int, tuple[float, float, float]]]:
+    """Of the training sets: law, depth and shade."""
     depths = [int(depth) for depth in results.get("sets/depths", ())]
     cases = [(law, depth) for law in LAWS for depth in depths if f"sets/{law}/{depth}/own" in results]
-    return [(*case, COLOURS[colour]) for case, colour in zip(cases, SHADES, strict=False)]
+    return [(*case, shade) for case, shade in zip(cases, shades("Transformer", len(cases)), strict=True)]
 
 
 def by_loss(axes: Axes, results: Results) -> None:
@@ -195,7 +194,7 @@ def table(results: Results) -> Table:
         for name in METHODS:
             rows = [results[f"map/{ratio}/{n}/{name}"] for n in results["map/lengths"]]
             means, medians = ("  ".join(f"{of(row):.3g}" for row in rows) for of in (np.mean, np.median))
-            shown.add_row(f"SNR {ratio}, {LINES[name][2]}", means, medians)
+            shown.add_row(f"SNR {ratio}, {LINES[name][1]}", means, medians)
         chains = [np.median(results[f"map/{ratio}/{n}/chains"]) for n in results["map/lengths"]]
         shown.add_row(f"SNR {ratio}, effective chains", "", "  ".join(f"{value:.1f}" for value in chains))
     for law, depth, _ in kinds(results):
