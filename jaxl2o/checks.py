@@ -30,9 +30,8 @@ def finite(name: str, value: Any) -> None:
     """Refuse NaN and infinity, saying how many there are; of one number, saying it."""
     if concrete(value):
         bad = int(np.sum(~np.isfinite(np.asarray(value, dtype=float))))
-        if np.ndim(value) == 0:
-            require(bad == 0, f"{name} is {value}; give a finite number.")
-        require(bad == 0, f"{name} has {bad} non-finite values; give finite numbers, or leave those examples out.")
+        of_many = f"{name} has {bad} non-finite values; give finite numbers, or leave those examples out."
+        require(bad == 0, of_many if np.ndim(value) > 0 else f"{name} is {value}; give a finite number.")
 
 
 def nonnegative(name: str, value: Any) -> None:
@@ -40,7 +39,7 @@ def nonnegative(name: str, value: Any) -> None:
     if concrete(value) and np.size(value) > 0:
         finite(name, value)
         least = float(np.min(np.asarray(value, dtype=float)))
-        require(least >= 0.0, f"{name} is {least:g} at its smallest; it must be zero or greater.")
+        require(least >= 0.0, f"{name} is {least:g}{_smallest(value)}; it must be zero or greater.")
 
 
 def positive(name: str, value: Any) -> None:
@@ -48,7 +47,12 @@ def positive(name: str, value: Any) -> None:
     if concrete(value) and np.size(value) > 0:
         finite(name, value)
         least = float(np.min(np.asarray(value, dtype=float)))
-        require(least > 0.0, f"{name} is {least:g} at its smallest; it must be greater than zero.")
+        require(least > 0.0, f"{name} is {least:g}{_smallest(value)}; it must be greater than zero.")
+
+
+def _smallest(value: Any) -> str:
+    """That a number is the least one of several."""
+    return " at its smallest" if np.ndim(value) > 0 else ""
 
 
 def probabilities(name: str, value: Any) -> None:
