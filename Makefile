@@ -3,8 +3,10 @@
 #   make test   install into .venv and run the test suite
 #   make test-page   drive the page of all claims in a headless Chromium, if there is one
 #   make docs   install into .venv and build the pages of docs/ into build/docs; a warning is an error
+#   make lint   install into .venv and check style and types
 #   make accelerator   install into .venv and measure the device that is there, in at most eight minutes; where a Python has
 #                      JAX for the device already, and all else: make accelerator DEVICE_PYTHON=python3
+#   make clean  remove .venv, runs and builds
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt

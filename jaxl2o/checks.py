@@ -27,10 +27,11 @@ def concrete(value: Any) -> bool:
 
 
 def finite(name: str, value: Any) -> None:
-    """Refuse NaN and infinity, saying how many there are."""
+    """Refuse NaN and infinity, saying how many there are; of one number, saying it."""
     if concrete(value):
         bad = int(np.sum(~np.isfinite(np.asarray(value, dtype=float))))
-        require(bad == 0, f"{name} has {bad} non-finite values; give finite numbers, or leave those examples out.")
+        of_many = f"{name} has {bad} non-finite values; give finite numbers, or leave those examples out."
+        require(bad == 0, of_many if np.ndim(value) > 0 else f"{name} is {value}; give a finite number.")
 
 
 def nonnegative(name: str, value: Any) -> None:
@@ -38,7 +39,7 @@ def nonnegative(name: str, value: Any) -> None:
     if concrete(value) and np.size(value) > 0:
         finite(name, value)
         least = float(np.min(np.asarray(value, dtype=float)))
-        require(least >= 0.0, f"{name} is {least:g} at its smallest; it must be zero or greater.")
+        require(least >= 0.0, f"{name} is {least:g}{_smallest(value)}; it must be zero or greater.")
 
 
 def positive(name: str, value: Any) -> None:
@@ -46,7 +47,12 @@ def positive(name: str, value: Any) -> None:
     if concrete(value) and np.size(value) > 0:
         finite(name, value)
         least = float(np.min(np.asarray(value, dtype=float)))
-        require(least > 0.0, f"{name} is {least:g} at its smallest; it must be greater than zero.")
+        require(least > 0.0, f"{name} is {least:g}{_smallest(value)}; it must be greater than zero.")
+
+
+def _smallest(value: Any) -> str:
+    """That a number is the least one of several."""
+    return " at its smallest" if np.ndim(value) > 0 else ""
 
 
 def probabilities(name: str, value: Any) -> None:
@@ -63,4 +69,10 @@ def shape(name: str, value: Any, expected: tuple[int | None, ...]) -> None:
     got = np.shape(value)
     fits = len(got) == len(expected) and all(e in (None, g) for g, e in zip(got, expected, strict=True))
     wanted = "(" + ", ".join("any" if e is None else str(e) for e in expected) + ("," if len(expected) == 1 else "") + ")"
-    require(fits, f"{name} has shape {got}; it must have shape {wanted}.")
+    hint = ", so flatten it by .ravel()" if len(expected) == 1 and is_column(got) else ""
+    require(fits, f"{name} has shape {got}; it must have shape {wanted}{hint}.")
+
+
+def is_column(got: tuple[int, ...]) -> bool:
+    """Whether this shape is of a vector that is kept as one column or one row."""
+    return len(got) == 2 and 1 in got

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from jaxl2o.certified.certificate import duality_gap
 from jaxl2o.certified.lasso import lasso
 from jaxl2o.certified.problem import Fraction, check_problem, problem
-from jaxl2o.checks import InputError, require
+from jaxl2o.checks import InputError, is_column, require
 from jaxl2o.files import write_whole
 from jaxl2o.methods import METHODS, method_of
 from jaxl2o.methods.method import SHARE
@@ -33,6 +34,8 @@ TOLERANCE = (
     1e-7  # of an answer's gap over the objective at zero, times the penalty's share, so that a small one is solved for too
 )
 SHOWN = 12  # coefficients that are printed
+FORMATS = (".npy", ".csv")
+COLUMNS = "misfit: |y - X w| / |y|. duality gap: of the Lasso's objective, over that of w = 0; converged where it is at most"
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,15 @@ class Solve:
     """Recover the coefficients w of y = X w, by any method.
 
     The answer of a method is the start of the certified Lasso, which proves its answer but shrinks it by its penalty: where the
-    measurements have no noise, give a small one, such as 0.001, or --raw.
+    measurements have no noise, give a small one, such as 0.001, or --raw. With noise `jaxl2o.lasso_cv` chooses one, in Python.
     """
 
     x: Path  # (n, d) measurement matrix, .npy or .csv
     y: Path  # (n,) measurements, .npy or .csv
     method: str = "lasso"  # as `jaxl2o list` names it
     penalty: float = SHARE  # of the Lasso, as a share of the smallest penalty whose answer is zero
-    out: Path | None = None  # where to write w, (d,), as .npy
-    raw: bool = False  # give the method's own answer, whose gap is that of the same Lasso
+    out: Path | None = None  # where to write w, (d,), .npy or .csv
+    raw: bool = False  # give the method's own answer, whose duality gap is that of the same Lasso
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,12 @@ def weights_of(x: np.ndarray) -> Float[np.ndarray, " d"]:
 def solve(asked: Solve, console: Console) -> None:
     """Read, recover, print a table, and write; raises `InputError` for what cannot be read or solved."""
     method, named, x, y = asked.method, method_of(asked.method), read(asked.x, 2), read(asked.y, 1)
+    turned = "; transpose x" if len(y) == x.shape[1] else ""
+    require(len(y) == len(x), f"y has shape {y.shape} and x {x.shape}, but y needs a number for each row of x{turned}.")
     check_problem(x, y, Fraction(asked.penalty), 0.0, None, "mean")
     require(asked.penalty <= 1.0, f"penalty is {asked.penalty:g}; it is a share, so give at most 1, where the answer is zero.")
     if asked.out is not None:
-        require(asked.out.suffix == ".npy", f"{asked.out} is no .npy; give --out a name that ends in it.")
+        require(asked.out.suffix in FORMATS, f"{asked.out} is neither .npy nor .csv; give --out such a name.")
         require(not asked.out.is_dir(), f"{asked.out} is a folder; give --out the name of a file.")
         require(asked.out.parent.is_dir(), f"there is no folder {asked.out.parent}; make it first, or write elsewhere.")
     outside = named.outside(*x.shape)
@@ -117,9 +122,9 @@ def solve(asked: Solve, console: Console) -> None:
     if asked.out is not None:
         write(asked.out, last.w)
     console.print(table_of(answers, x, y))
-    if asked.out is None:
-        console.print(f"the largest: {', '.join(largest(last.w)) or 'none, all are zero'}", soft_wrap=True)
-    else:
+    console.print(f"{COLUMNS} {TOLERANCE * asked.penalty:.0e}", soft_wrap=True)
+    console.print(f"the largest: {', '.join(largest(last.w)) or 'none, all are zero'}", soft_wrap=True)
+    if asked.out is not None:
         console.print(f"w is in {asked.out}", soft_wrap=True)
 
 
@@ -134,7 +139,7 @@ def list_methods(console: Console) -> None:
 
 def table_of(answers: dict[str, Answer], x: np.ndarray, y: np.ndarray) -> Table:
     """A row an answer: entries that are not zero, |y - X w| / |y|, the gap over the objective at zero, and seconds."""
-    table = Table("answer", "not zero", "misfit", "gap", "converged", "seconds")
+    table = Table("answer", "not zero", "misfit", "duality gap", "converged", "seconds")
     for name, (w, gap, converged, seconds) in answers.items():
         size = float(np.linalg.norm(y))
         misfit = float(np.linalg.norm(y - x @ w)) / (size if size > 0.0 else 1.0)
@@ -151,7 +156,7 @@ def largest(w: Float[np.ndarray, " d"]) -> list[str]:
 
 def read(path: Path, n_axes: Literal[1, 2]) -> np.ndarray:
     """The numbers in a .npy or .csv file as float64; `InputError` for what is no array of so many axes."""
-    require(path.suffix in (".npy", ".csv"), f"{path} is neither .npy nor .csv; give an array in one of these.")
+    require(path.suffix in FORMATS, f"{path} is neither .npy nor .csv; give an array in one of these.")
     require(path.is_file(), f"there is no file {path}; give the path of an array.")
     try:
         with warnings.catch_warnings(action="error"):  # an empty file, or a complex number, is a warning to NumPy
@@ -161,25 +166,35 @@ def read(path: Path, n_axes: Literal[1, 2]) -> np.ndarray:
             }[path.suffix]
             values = np.asarray(load(), dtype=np.float64)
     except (ValueError, TypeError, EOFError, Warning) as error:
+        found = str(error).rstrip(".") if path.suffix == ".csv" and isinstance(error, ValueError) else type(error).__name__
         raise InputError(
-            f"{path} has no array of real numbers ({type(error).__name__}); give numbers alone, without a head."
+            f"{path} has no array of real numbers ({found}); give numbers alone, between commas and without a header."
         ) from error
     axes = "1 axis" if n_axes == 1 else f"{n_axes} axes"
-    require(values.ndim == n_axes, f"{path} has shape {values.shape}; it must have {axes}.")
+    hint = ", so flatten it by .ravel()" if n_axes == 1 and is_column(values.shape) else ""
+    require(values.ndim == n_axes, f"{path} has shape {values.shape}; it must have {axes}{hint}.")
     return values
 
 
 def write(path: Path, w: Float[np.ndarray, " d"]) -> None:
     """Save w as `path`, whole or not at all."""
     try:
-        write_whole(path, lambda temporary: np.save(temporary, w, allow_pickle=False))
+        save: dict[str, Callable[[Path], None]] = {
+            ".npy": lambda temporary: np.save(temporary, w, allow_pickle=False),
+            ".csv": lambda temporary: np.savetxt(temporary, w, fmt="%.17g"),
+        }
+        write_whole(path, save[path.suffix])
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror or error}); give --out another place.") from error
 
 
 def main(words: list[str], console: Console) -> None:
     """Parse the command and run it."""
-    asked = tyro.cli(Solve | List, args=words, prog="jaxl2o", config=(tyro.conf.FlagCreatePairsOff,))
+    if words == ["--version"]:
+        console.print(f"jaxl2o {version('jaxl2o')}", highlight=False)
+        return
+    says = "Recover sparse signals by solvers, theorems and trained networks. jaxl2o --version says which version this is."
+    asked = tyro.cli(Solve | List, args=words, prog="jaxl2o", description=says, config=(tyro.conf.FlagCreatePairsOff,))
     if isinstance(asked, Solve):
         solve(asked, console)
     else:

@@ -44,6 +44,7 @@ def _without_shape_annotations():
 BAD = {
     # prompts
     "y is a matrix": (lambda: Prompt.of(X, X), ("y has shape (4, 3)", "(any,)")),
+    "y is a column": (lambda: Prompt.of(X, Y[:, None]), ("y has shape (4, 1)", "(any,), so flatten it by .ravel()")),
     "x is a vector": (lambda: Prompt.of(Y, Y), ("x has shape (4,)", "(4, any)")),
     "x has other rows than y": (lambda: Prompt.of(X, Y[:2]), ("x has shape (4, 3)", "(2, any)")),
     "queries of another d": (lambda: Prompt.of(X, Y, np.ones((1, 2))), ("x_query has shape (1, 2)", "(any, 3)")),
@@ -103,7 +104,7 @@ BAD = {
     ),
     # solvers
     "no step size": (lambda: first_order.gradient_descent(0.0), ("step_size is 0", "greater than zero")),
-    "infinite step size": (lambda: first_order.gradient_descent(np.inf), ("step_size has 1 non-finite", "finite numbers")),
+    "infinite step size": (lambda: first_order.gradient_descent(np.inf), ("step_size is inf", "a finite number")),
     "a preconditioner with NaN": (
         lambda: first_order.preconditioned_gradient_descent(jnp.nan * jnp.eye(3)),
         ("preconditioner has 9 non-finite", "finite numbers"),
@@ -111,7 +112,7 @@ BAD = {
     "negative penalty of ISTA": (lambda: proximal.ista(-0.1), ("penalty is -0.1", "zero or greater")),
     "negative penalty of FISTA": (lambda: proximal.fista(-0.1), ("penalty is -0.1", "zero or greater")),
     "negative penalty of the Lasso": (lambda: lasso(X, Y, -0.1), ("penalty is -0.1", "greater than zero")),
-    "a penalty that is NaN": (lambda: lasso(X, Y, np.nan), ("penalty has 1 non-finite", "finite numbers")),
+    "a penalty that is NaN": (lambda: lasso(X, Y, np.nan), ("penalty is nan", "a finite number")),
     "Lasso of other rows": (lambda: lasso(X, Y[:3], 0.1), ("y has shape (3,)", "(4,)")),
     "Lasso of NaN": (lambda: lasso(X, np.nan * Y, 0.1), ("y has 4 non-finite", "finite numbers")),
     "M that is not square": (

@@ -176,8 +176,8 @@ def test_misfit_of_no_labels():
 
 
 BAD = {
-    "tolerance": (lambda: complexity(tolerance=0.0), "tolerance is 0 at its smallest"),
-    "small": (lambda: complexity(small=-1.0), "small is -1 at its smallest"),
+    "tolerance": (lambda: complexity(tolerance=0.0), "tolerance is 0;"),
+    "small": (lambda: complexity(small=-1.0), "small is -1;"),
     "halting": (lambda: halted(ista(0.1), -0.1), "tolerance is -0.1"),
 }
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import jaxl2o
 from jaxl2o import cli, lasso, recover
 from jaxl2o.certified.problem import Fraction
 from jaxl2o.checks import InputError
@@ -86,11 +87,23 @@ def test_a_tiny_penalty_is_not_taken_for_solved(given):
 def test_a_theorem_that_is_too_small_leaves_it_to_the_lasso(given):
     """Beyond its size the Transformer of a theorem is not built: a sentence, and the certified answer."""
     np.save(given / "wide.npy", np.tile(X, 6))
-    printed, w = solved(given, "--method", "transformer_newton", x="wide.npy")
-    assert printed.startswith(
-        "transformer_newton is for at most 100 coefficients from at most 1000 measurements, but x has shape (10"
-    )
-    assert len(w) == 120
+    for name, most in {"transformer_newton": (50, 200), "transformer_momentum": (100, 1000)}.items():
+        printed, w = solved(given, "--method", name, x="wide.npy")
+        sentence = f"{name} is for at most {most[0]} coefficients from at most {most[1]} measurements, but x has shape (10"
+        assert printed.startswith(sentence)
+        assert len(w) == 120
+
+
+def test_it_writes_what_it_reads(given):
+    """w as .csv has the numbers that w as .npy has, and the largest are printed all the same."""
+    printed = call("solve", "--x", given / "x.csv", "--y", given / "y.csv", "--out", given / "w.csv")
+    np.testing.assert_array_equal(np.loadtxt(given / "w.csv", delimiter=","), solved(given, x="x.csv", y="y.csv")[1])
+    assert "the largest: w[" in printed
+
+
+def test_it_says_its_version():
+    """`jaxl2o --version` is the version of the package."""
+    assert call("--version") == f"jaxl2o {jaxl2o.__version__}\n"
 
 
 def test_a_stop_is_one_sentence(monkeypatch, capsys):
@@ -145,6 +158,9 @@ def bad(given):
     np.save(given / "objects.npy", np.array([None, {}]), allow_pickle=True)
     (given / "words.csv").write_text("a,b\nc,d\n")
     (given / "empty.csv").write_text("")
+    (given / "head.csv").write_text("first,second\n1,2\n")
+    np.save(given / "column.npy", Y[:, None])
+    np.save(given / "turned.npy", X.T)
     (given / "y.txt").write_text("1")
     np.save(given / "complex.npy", Y + 1j)
     (given / "taken.npy").mkdir()
@@ -157,12 +173,23 @@ def bad(given):
         "a folder to write": (("--x", x, "--y", y, "--out", given / "taken.npy"), ("taken.npy is a folder",)),
         "words": (("--x", given / "words.csv", "--y", y), ("words.csv has no array of real numbers",)),
         "an empty file": (("--x", given / "empty.csv", "--y", y), ("empty.csv has no array of real numbers",)),
-        "a matrix for y": (("--x", x, "--y", x), ("x.npy has shape (10, 20)", "1 axis")),
-        "too few labels": (("--x", x, "--y", given / "short.npy"), ("y has shape (5,)", "(10,)")),
+        "a header": (
+            ("--x", given / "head.csv", "--y", y),
+            ("'first' to float64 at row 0, column 1)", "without a header"),
+        ),
+        "a matrix for y": (("--x", x, "--y", x), ("x.npy has shape (10, 20)", "1 axis.")),
+        "a column for y": (("--x", x, "--y", given / "column.npy"), ("shape (10, 1)", "1 axis, so flatten it by .ravel().")),
+        "too few labels": (("--x", x, "--y", given / "short.npy"), ("y has shape (5,) and x (10, 20)", "each row of x.")),
+        "a transposed matrix": (("--x", given / "turned.npy", "--y", y), ("each row of x; transpose x.",)),
         "no such method": (("--x", x, "--y", y, "--method", "laso"), ("no method 'laso'", "did you mean 'lasso'?")),
+        "half a name": (("--x", x, "--y", y, "--method", "LISTA_VM"), ("did you mean 'transformer_lista_vm'?",)),
+        "a penalty that is no number": (("--x", x, "--y", y, "--penalty", "nan"), ("penalty is nan; give a finite number.",)),
         "no penalty": (("--x", x, "--y", y, "--penalty", "0"), ("penalty is 0", "greater than zero")),
         "a penalty beyond all": (("--x", x, "--y", y, "--penalty", "2"), ("penalty is 2", "at most 1")),
-        "another format to write": (("--x", x, "--y", y, "--out", given / "w.txt"), ("w.txt is no .npy", "--out")),
+        "another format to write": (
+            ("--x", x, "--y", y, "--out", given / "w.txt"),
+            ("w.txt is neither .npy nor", "--out"),
+        ),
         "no folder": (("--x", x, "--y", y, "--out", given / "none" / "w.npy"), ("there is no folder", "make it first")),
     }
 

@@ -46,6 +46,18 @@ def test_a_page_is_short(page):
     assert all((DOCS.parent.parent / name).exists() for name in named if name != "experiments/minimum_norm.py")
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_the_tables_that_a_page_names_are_there(page):
+    """A name in capitals "of" a file, and a file that "has the table" of such a name: it is assigned in that file."""
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([A-Z_]{2,})`(?: of|\s+in)\s+`([\w/]+\.py)`", text)
+    named += [(name, file) for file, name in re.findall(r"`([\w/]+\.py)` has the table `([A-Z_]{2,})`", text)]
+    assert len(named) >= {"task": 2, "solver": 3, "theorem": 4, "experiment": 4}[page]
+    for name, file in named:
+        source = (DOCS.parent.parent / file).read_text(encoding="utf-8")
+        assert re.search(rf"^{name}\b.* = ", source, re.MULTILINE), f"{file} assigns no {name}"
+
+
 def test_a_new_task():
     """Draws depend on the key alone, a fifth of the labels is wrong, and Adam finds SciPy's minimiser of the loss."""
     names = names_of("task")

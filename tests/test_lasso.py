@@ -379,7 +379,7 @@ MISTAKES = {
     "a name": (lambda: check_run("fista", 1e-8, 100), ("method is 'fista'", "Fista()")),
     "steps that are not whole": (lambda: check_run(Descent(), 1e-8, 1e5), ("max_steps is 100000.0", "whole number")),
     "a history below zero": (lambda: lasso(X, Y, 0.1, history=-1), ("history is -1", "whole number")),
-    "a tolerance that is NaN": (lambda: lasso(X, Y, 0.1, tolerance=np.nan), ("tolerance has 1 non-finite", "finite")),
+    "a tolerance that is NaN": (lambda: lasso(X, Y, 0.1, tolerance=np.nan), ("tolerance is nan", "finite")),
     "no steps a check": (lambda: lasso(X, Y, 0.1, method=Fista(0)), ("steps_a_check is 0", "at least 1")),
     "an empty working set": (lambda: lasso(X, Y, 0.1, method=Descent(0)), ("size is 0", "at least 1")),
     "a start of others": (lambda: lasso(X, Y, 0.1, start=np.zeros(3)), ("start has shape (3,)", "(10,)")),

@@ -179,7 +179,7 @@ BAD = {
     ),
     "answer too short": (lambda: recover(X, Y, lambda prompt: prompt.x[0, 1:]), r"the method's answer has shape \(19,\)"),
     "answer of a path": (lambda: recover(X, Y, lambda prompt: prompt.x), r"the method's answer has shape \(12, 20\)"),
-    "negative fraction": (lambda: lasso_at(-0.1), r"fraction is -0\.1 at its smallest; it must be greater than zero\."),
+    "negative fraction": (lambda: lasso_at(-0.1), r"fraction is -0\.1; it must be greater than zero\."),
 }
 
 

@@ -11,7 +11,7 @@ from jaxl2o.certified.lasso import certified
 from jaxl2o.certified.problem import Fraction, prompt_problem
 from jaxl2o.limits.least_squares import minimum_norm, ridge
 from jaxl2o.methods.method import LEAST, RIDGE, SHARE, Method, Named, by_steps, in_unit_columns, in_unit_steps
-from jaxl2o.methods.theorems import LARGEST_D, LARGEST_N, THEOREMS, by_theorem, nesterovs_momenta, outside
+from jaxl2o.methods.theorems import THEOREMS, by_theorem, nesterovs_momenta, outside
 from jaxl2o.pretrained import NAMES, load_card, load_pretrained
 from jaxl2o.solvers.denoisers import soft
 from jaxl2o.solvers.first_order import gradient_descent
@@ -57,8 +57,8 @@ def pretrained(name: str) -> Named:
 def theorem(name: str) -> Named:
     """The Transformer of a theorem, for problems that are not too large for it."""
     own = THEOREMS[name]
-    most_d, most_n = f"up to {LARGEST_D}", f"up to {LARGEST_N}"
-    return Named("theorem", own.says, by_theorem(own), most_d, most_n, partial(outside, f"transformer_{name}"))
+    most_d, most_n = f"up to {own.most.d}", f"up to {own.most.n}"
+    return Named("theorem", own.says, by_theorem(own), most_d, most_n, partial(outside, f"transformer_{name}", own.most))
 
 
 def at_most_half(prompt: Prompt) -> Float[Array, " d"]:
@@ -100,8 +100,9 @@ METHODS: dict[str, Named] = {
 
 
 def method_of(name: str) -> Named:
-    """The method of this name; `InputError` names the nearest if there is none."""
-    close = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.4)
-    hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(METHODS)}."
+    """The method of this name; if there is none, `InputError` names those that have it in theirs, or else the nearest."""
+    having = [known for known in METHODS if name and name.lower() in known][:3]
+    close = having or difflib.get_close_matches(name, METHODS, n=1, cutoff=0.4)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"choose one of {', '.join(METHODS)}."
     checks.require(name in METHODS, f"there is no method {name!r}; {hint}")
     return METHODS[name]

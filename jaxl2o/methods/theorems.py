@@ -28,22 +28,29 @@ from jaxl2o.types import Prompt, design_matrix
 
 # trained with inverses of a ridge of 0.01 mean eigenvalues, which is about where 20 steps of Newton and Schulz end
 SCALARS = "in-context-alista-any-n-d20"
-LARGEST_D, LARGEST_N = 100, 1000  # beyond, a Transformer of as many tokens as examples is no way to solve a problem
 
 # (predict, prompt without queries) -> the coefficients after 0..T layers
 Ask = Callable[[Callable[[Prompt], Array], Prompt], Float[Array, "steps d"]]
 
 
+class Most(NamedTuple):
+    """The most coefficients and measurements; beyond, a Transformer of a token an example is no way to solve a problem."""
+
+    d: int = 100
+    n: int = 1000
+
+
 class Theorem(NamedTuple):
     """construction: d -> the Transformer and the solver that it equals.  says: one line.  ask: how coefficients are read.
 
-    units: how a prompt is scaled for the theorem's constants.
+    units: how a prompt is scaled for the theorem's constants.  most: what it takes in seconds, not in minutes.
     """
 
     construction: Callable[[int], Construction]
     says: str
     ask: Ask
     units: Callable[[Method], Method] = in_unit_steps
+    most: Most = Most()
 
 
 def together(predict: Callable[[Prompt], Array], prompt: Prompt) -> Float[Array, "steps d"]:
@@ -73,17 +80,20 @@ def by_theorem(theorem: Theorem) -> Method:
     return theorem.units(answer)
 
 
-def outside(name: str, n: int, d: int) -> str | None:
+def outside(name: str, most: Most, n: int, d: int) -> str | None:
     """One sentence that says why a problem is too large for the Transformer of a theorem; None if it is not."""
-    if d <= LARGEST_D and n <= LARGEST_N:
+    if d <= most.d and n <= most.n:
         return None
-    return f"{name} is for at most {LARGEST_D} coefficients from at most {LARGEST_N} measurements, but x has shape ({n}, {d})"
+    return f"{name} is for at most {most.d} coefficients from at most {most.n} measurements, but x has shape ({n}, {d})"
 
 
 def nesterovs_momenta(depth: int) -> Float[Array, " T"]:
     """t / (t + 3) for t = 0..T-2, where no least eigenvalue is known, and a last zero, so that the answer is w_T."""
     t = jnp.arange(depth)
     return jnp.where(t < depth - 1, t / (t + 3.0), 0.0)
+
+
+APART = Most(d=50, n=200)  # d prompts of width 4 d + 3: n d^3 a layer
 
 
 def tripling(depth: int) -> tuple[Float[Array, " T"], Float[Array, " T"]]:
@@ -126,11 +136,13 @@ THEOREMS: dict[str, Theorem] = {
         lambda d: newton_least_squares(d, 30, 1.0),
         "33 layers of products alone: least squares by 30 steps of Newton and Schulz",
         apart,
+        most=APART,
     ),
     "ridge": Theorem(
         lambda d: newton_least_squares(d, 16, 1.0 / (1.0 + RIDGE) ** 2, RIDGE),
         f"19 layers of products alone: ridge of penalty {RIDGE:g}",
         apart,
+        most=APART,
     ),
     # a decoder runs on every prefix too, where such a step diverges: in 40 layers by less than numbers can hold
     "lista_vm": Theorem(
