@@ -46,9 +46,13 @@ def answers():
 def test_a_theorem_is_its_solver(name, answers):
     """The Transformer that a theorem fills answers what its solver does, step by step, in the same units."""
     theorem = THEOREMS[name]
-    filled = theorem.construction(D)
-    n_steps, _ = filled.at[-1]
-    expected = recover(X, Y, theorem.units(lambda prompt: unroll(filled.solver, prompt, n_steps, keep="last")))
+
+    def by_solver(prompt):
+        filled = theorem.construction(D)  # made while JAX traces, as its many operations would else be compiled one by one
+        n_steps, _ = filled.at[-1]
+        return unroll(filled.solver, prompt, n_steps, keep="last")
+
+    expected = recover(X, Y, theorem.units(by_solver))
     np.testing.assert_allclose(answers[f"transformer_{name}"], expected, rtol=0.0, atol=1e-8 * np.abs(expected).max())
 
 

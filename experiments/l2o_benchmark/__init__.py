@@ -17,12 +17,14 @@ Command. python -m experiments l2o_benchmark --preset quick
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.tree_util import Partial
 
 from experiments.common import Results, Run
 from experiments.l2o_benchmark.claims import claims as claims
@@ -38,7 +40,7 @@ from jaxl2o.training.guard import guarded
 from jaxl2o.training.loop import Chunk, Recipe, start
 from jaxl2o.training.parallel import devices_for, settle
 from jaxl2o.training.run import train_in
-from jaxl2o.types import Key, Learner, Params
+from jaxl2o.types import Key, Learner, Params, Task
 
 COST = {"smoke": "30 s", "quick": "50 min", "cpu": "3 h"}
 CHUNKS = 20  # of a training, after each of which validation signals are recovered
@@ -102,14 +104,14 @@ def keys() -> dict[str, Key]:
 
 def tested(learner: Learner, params: Params, problem: Problem, key: Key, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Squared errors after every step (count, T+1), and the sizes of the signals (count,)."""
-    chunk = min(count, 512)
-
-    @jax.jit
-    def measure(params: Params, key: Key) -> tuple[jax.Array, jax.Array]:
-        return squared_errors(lambda prompt: learner.predict(params, prompt), problem.task, key, count, chunk)
-
-    errors, sizes = measure(params, key)
+    errors, sizes = _errors(Partial(learner.predict, params), problem.task, key, count)
     return np.asarray(errors), np.asarray(sizes)
+
+
+@partial(jax.jit, static_argnames=("task", "count"))
+def _errors(path: Partial, task: Task, key: Key, count: int) -> tuple[jax.Array, jax.Array]:
+    """`squared_errors`; what the path is bound to is an argument, so a method is compiled once for all its parameters."""
+    return squared_errors(path, task, key, count, min(count, 512))
 
 
 def trained(

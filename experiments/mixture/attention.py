@@ -1,6 +1,7 @@
 """The part about one layer of linear self-attention: what gradient flow makes of it, and its risk against the closed form."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +40,12 @@ PRIORS: dict[str, tuple[Callable[[int], Components], tuple[float, ...]]] = {
     "independent": (lambda d: unit_norm(d, len(WEIGHTS)), WEIGHTS),
     "symmetric": (symmetric, (WEIGHT, 1.0 - WEIGHT)),
 }
+# (risk, steps, start) -> Solver
+SOLVERS: dict[str, Callable[..., Solver]] = {
+    "flow": lambda risk, steps, start: gradient_flow(risk, TIME / steps, start),
+    "descent": lambda risk, steps, start: from_optax(optax.sgd(TIME / steps), risk, start),
+    "Adam": lambda risk, steps, start: from_optax(optax.adam(optax.cosine_decay_schedule(ADAM, steps)), risk, start),
+}
 NOTHING = Prompt(None, jnp.zeros(0), None, jnp.zeros(0, dtype=bool))
 
 
@@ -64,42 +71,30 @@ def moments_of(prior: str) -> Moments:
 def trained(config: Config, prior: str, name: str) -> Results:
     """|u U - A*|_F / |A*|_F along gradient flow, gradient descent of its time step, and Adam; the drift of u^2 - |U|_F^2."""
     with jax.enable_x64(True):
-        covariance, time_step = jnp.array(COVARIANCES[name][1]), TIME / config.flow_steps
-        best = best_matrix(moments_of(prior), NOISE, N, covariance)
-        root = jax.random.normal(jax.random.key(START), (D, D))
-
-        def risk(factors: Factors, prompt: Prompt) -> Float[Array, ""]:
-            return attention_risk(matrix_of(factors), moments_of(prior), NOISE, N, covariance)
-
-        def start(prompt: Prompt) -> Factors:
-            return small_factors(root, SIZE)
-
-        solvers = {
-            "flow": gradient_flow(risk, time_step, start),
-            "descent": from_optax(optax.sgd(time_step), risk, start),
-            "Adam": from_optax(optax.adam(optax.cosine_decay_schedule(ADAM, config.flow_steps)), risk, start),
-        }
-        shown = np.unique(np.geomspace(1, config.flow_steps, SHOWN).astype(int))
-        found: Results = {"attention/steps": shown, "attention/time": shown * time_step}
-        for title, solver in solvers.items():
-            gaps, drift = along(solver, best, config.flow_steps)
-            found[f"attention/{prior}/{name}/{title}"] = gaps[shown]
-            found[f"attention/{prior}/{name}/{title}/drift"] = np.array(drift)
+        covariance, shown = jnp.array(COVARIANCES[name][1]), np.unique(np.geomspace(1, config.flow_steps, SHOWN).astype(int))
+        found: Results = {"attention/steps": shown, "attention/time": shown * TIME / config.flow_steps}
+        for title in SOLVERS:
+            gaps, drift = along(title, config.flow_steps, moments_of(prior), covariance)
+            found[f"attention/{prior}/{name}/{title}"] = np.asarray(gaps)[shown]
+            found[f"attention/{prior}/{name}/{title}/drift"] = np.array(float(drift))
         return found
 
 
-def along(solver: Solver, best: Float[Array, "d d"], steps: int) -> tuple[Float[np.ndarray, " T"], float]:
+@partial(jax.jit, static_argnames=("title", "steps"))
+def along(
+    title: str, steps: int, moments: Moments, covariance: Float[Array, "d d"]
+) -> tuple[Float[Array, " T"], Float[Array, ""]]:
     """The relative distance to the best matrix after every step, and the largest drift of what flow conserves."""
+    root = jax.random.normal(jax.random.key(START), (D, D))
+    best = best_matrix(moments, NOISE, N, covariance)
 
-    @jax.jit
-    def run() -> tuple[Float[Array, " T"], Float[Array, ""]]:
-        path = unroll(solver, NOTHING, steps)
-        gaps = jnp.linalg.norm(jax.vmap(matrix_of)(path) - best[None], axis=(1, 2)) / jnp.linalg.norm(best)
-        kept = jax.vmap(conserved)(path)
-        return gaps, jnp.abs(kept - kept[0]).max()
+    def risk(factors: Factors, prompt: Prompt) -> Float[Array, ""]:
+        return attention_risk(matrix_of(factors), moments, NOISE, N, covariance)
 
-    gaps, drift = run()
-    return np.asarray(gaps), float(drift)
+    path = unroll(SOLVERS[title](risk, steps, lambda prompt: small_factors(root, SIZE)), NOTHING, steps)
+    gaps = jnp.linalg.norm(jax.vmap(matrix_of)(path) - best[None], axis=(1, 2)) / jnp.linalg.norm(best)
+    kept = jax.vmap(conserved)(path)
+    return gaps, jnp.abs(kept - kept[0]).max()
 
 
 def measured(config: Config, prior: str, name: str) -> Results:

@@ -1,5 +1,6 @@
 """The part about inverses and least squares: constructions equal their solvers to rounding."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.newton.config import TEST, Config
-from jaxl2o.constructions.construction import gap_by_layer
+from jaxl2o.constructions.construction import Construction, gap_by_layer
 from jaxl2o.constructions.newton import (
     newton_least_squares,
     newton_schulz,
@@ -45,20 +46,22 @@ def of_condition(condition: int, count: int) -> dict[str, np.ndarray]:
     steps = 8 + int(np.ceil(2.0 * np.log2(condition)))
     largest, longer = largest_eigenvalue(EXAMPLES, FEATURES), steps + 10
     of_gram, of_ridge = 1.0 / largest**2, 1.0 / (largest + PENALTY) ** 2
-    constructions = {
-        "Newton-Schulz": (newton_schulz(FEATURES, steps, 1.0), inverted),
-        "Newton-Schulz in one layer": (newton_schulz_in_one_layer(FEATURES, steps, 1.0), inverted),
-        "third order": (third_order_inverse(FEATURES, steps, 1.0), inverted),
-        "least squares": (newton_least_squares(FEATURES, longer, of_gram), regressed),
-        "ridge": (newton_least_squares(FEATURES, longer, of_ridge, PENALTY), regressed),
-    }
     keys = jax.random.split(jax.random.key(TEST), count)
-    found = {}
-    for title, (construction, prompt_of) in constructions.items():
-        prompts = jax.vmap(partial(prompt_of, deviations))(keys)
-        gaps = jax.jit(jax.vmap(partial(gap_by_layer, construction)))(prompts)
-        found[title] = np.asarray(gaps, dtype=float).max(axis=0)
-    return found
+    inverses, regressions = (jax.vmap(partial(law, deviations))(keys) for law in (inverted, regressed))
+    constructions = {
+        "Newton-Schulz": (partial(newton_schulz, FEATURES, steps, 1.0), inverses),
+        "Newton-Schulz in one layer": (partial(newton_schulz_in_one_layer, FEATURES, steps, 1.0), inverses),
+        "third order": (partial(third_order_inverse, FEATURES, steps, 1.0), inverses),
+        "least squares": (partial(newton_least_squares, FEATURES, longer, of_gram), regressions),
+        "ridge": (partial(newton_least_squares, FEATURES, longer, of_ridge, PENALTY), regressions),
+    }
+    return {title: np.asarray(gaps_of(*both), dtype=float).max(axis=0) for title, both in constructions.items()}
+
+
+@partial(jax.jit, static_argnums=0)
+def gaps_of(make: Callable[[], Construction], prompts: Prompt) -> Float[Array, "prompts layers"]:
+    """`gap_by_layer` of a construction, which is made where all of it is compiled together."""
+    return jax.vmap(partial(gap_by_layer, make()))(prompts)
 
 
 def inverted(deviations: Float[Array, " d"], key: Key) -> Prompt:

@@ -93,7 +93,7 @@ def run(config: Config, run: Run) -> Results:
         return in_dimensions(task_of(sizes, count, n_queries=1), count)
 
     network = on_device(networks.of_the_paper("GPT-2", config.d, config.depth, within(config.d), RANDOM))
-    training = network._replace(config=replace(network.config, dtype=config.dtype))
+    training = replace(network, config=replace(network.config, dtype=config.dtype))
     recipe = networks.from_random(training, within, sizes, config.steps)
     params = fit(run, "GPT-2", recipe, network.params, config.steps, jax.random.key(RANDOM))
     losses = np.array([line["loss"] for line in metrics.read(place_of(run, "GPT-2") / "metrics.jsonl")])

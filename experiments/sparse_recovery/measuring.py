@@ -1,13 +1,15 @@
 """How a method is trained, and how its errors are measured."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jax.tree_util import Partial
+from jaxtyping import Array, Float
 
 from experiments.common import Results, Run
 from experiments.fitting import fit
@@ -28,7 +30,7 @@ from jaxl2o.training.guard import guarded
 from jaxl2o.training.loop import Recipe
 from jaxl2o.training.parallel import devices_for
 from jaxl2o.training.stages import Stages, at_stage, by_layer
-from jaxl2o.types import Params, ScalarLike, Task
+from jaxl2o.types import Key, Params, ScalarLike, Task
 
 PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)  # over the least penalty that gives zero
 INFINITE = 1e30  # what an error that overflowed counts as
@@ -42,7 +44,7 @@ def task_of(config: Config, law: Covariates | None = None, sparsity: int = 0, n:
 
 def path_of(method: Method, params: Params) -> Path:
     """The iterates of a trained method."""
-    return lambda prompt: method.learner.predict(params, prompt)
+    return Partial(method.learner.predict, params)
 
 
 def train(config: Config, run: Run, title: str, method: Method, task: Task) -> Params:
@@ -71,12 +73,18 @@ def recipe_of(method: Method, task: Task, batch: int, n_steps: int, gentler: flo
 
 def score(results: Results, key: str, predict: Path, task: Task, count: int, seed: int = SEEDS[3]) -> None:
     """Relative errors by step on test signals: mean and interval, quantiles, largest."""
-    measure = jax.jit(lambda key: squared_errors(predict, task, key, count, 500))
-    errors, sizes = measure(jax.random.key(seed))
+    path = predict if isinstance(predict, Partial) else Partial(predict)
+    errors, sizes = _errors(path, task, jax.random.key(seed), count)
     found = curve(jnp.minimum(jnp.nan_to_num(errors, nan=INFINITE), INFINITE), sizes)
     results[f"{key}/mean"] = np.array([found.mean, found.low, found.high])
     results[f"{key}/quantiles"] = np.array([*found.quantiles, found.largest])
     results[f"{key}/signals"] = np.array(count)
+
+
+@partial(jax.jit, static_argnames=("task", "count"))
+def _errors(path: Partial, task: Task, key: Key, count: int) -> tuple[Float[Array, "count steps"], Float[Array, " count"]]:
+    """`squared_errors`; what a `Partial` is bound to is an argument, so other parameters of one method compile nothing."""
+    return squared_errors(path, task, key, count, 500)
 
 
 def gaps_at(theorem: Callable[[Any], Construction], layers: Any, task: Task) -> np.ndarray:

@@ -1,7 +1,9 @@
 """The methods: how each begins, and what solver its parameters make. Thresholds are learned as logarithms, so stay positive."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -37,16 +39,17 @@ Path = Callable[[Prompt], Float[Array, "steps d"]]
 Penalised = Callable[[Any], Solver]
 
 
-class Method(NamedTuple):
+@dataclass(frozen=True)
+class Method:
     """start: parameters before training.  solver: parameters -> Solver.  rate: Adam's, at first; cosine to zero."""
 
     start: Params
     solver: Callable[[Params], Solver]
     rate: float = 3e-2
 
-    @property
+    @cached_property
     def learner(self) -> Learner:
-        """The method as a Learner, which answers with its iterates."""
+        """The method as a Learner, which answers with its iterates: always the same one, so that it is compiled once."""
         return learned(lambda key, prompt: self.start, self.solver)
 
 

@@ -1,5 +1,6 @@
 """The parts of the experiment: each trains what it needs, and adds its errors to the results."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -126,8 +127,8 @@ def one_matrix(config: Config, run: Run, results: Results) -> None:
         for draw in range(DRAWS if title == "LISTA-CP" else 1):
             matrix = matrices[draw]
             own, method = sparse_recovery(signal, fixed(matrix), n_queries=0), make(matrix, config.depth)
-            shared = method._replace(
-                solver=lambda params, method=method, matrix=matrix: with_matrix(method.solver(params), matrix)
+            shared = replace(
+                method, solver=lambda params, method=method, matrix=matrix: with_matrix(method.solver(params), matrix)
             )
             params = train(config, run, f"{title}, matrix {draw}", shared, own)
             with run.stage(f"{title}, matrix {draw}"):
@@ -137,7 +138,7 @@ def one_matrix(config: Config, run: Run, results: Results) -> None:
             small = make(10.0 * matrices[0], config.depth)
             for rate in RATES:
                 trained = f"{title}, trained on {name} at {rate:g}"
-                method = small._replace(rate=rate, solver=lambda params, small=small: safeguarded(small.solver(params)))
+                method = replace(small, rate=rate, solver=lambda params, small=small: safeguarded(small.solver(params)))
                 params = train(config, run, trained, method, task)
                 with run.stage(trained):
                     score(results, f"one/{trained}", path_of(method, params), unseen, config.shifted)

@@ -126,9 +126,9 @@ def _fill_layer(config: TransformerConfig, layer: LayerSpec) -> Params:
         return {"attention": attention}
     up, down, bias = jnp.zeros((width, config.mlp_dim)), jnp.zeros((config.mlp_dim, width)), jnp.zeros(config.mlp_dim)
     if layer.mlp is not None:
-        units = layer.mlp.up.dense.shape[1]
-        up, down = up.at[:, :units].set(layer.mlp.up.dense), down.at[:units].set(layer.mlp.down.dense)
-        bias = bias if layer.mlp.up_bias is None else bias.at[:units].set(layer.mlp.up_bias)
+        spare = config.mlp_dim - layer.mlp.up.dense.shape[1]
+        up, down = jnp.pad(layer.mlp.up.dense, ((0, 0), (0, spare))), jnp.pad(layer.mlp.down.dense, ((0, spare), (0, 0)))
+        bias = bias if layer.mlp.up_bias is None else jnp.pad(layer.mlp.up_bias, (0, spare))
     biases = {"up_bias": bias, "down_bias": jnp.zeros(width)} if config.bias == "mlp" else {}
     return {"attention": attention, "mlp": {"up": up, "down": down, **biases}}
 

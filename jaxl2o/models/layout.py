@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -37,7 +38,8 @@ class Layout:
         """A vector with these slots filled and the others zero."""
         row = jnp.zeros(self.width)
         for name, value in values.items():
-            row = row.at[self.slice(name)].set(value)
+            at = self.slice(name)
+            row = lax.dynamic_update_slice(row, jnp.broadcast_to(value, at.stop - at.start).astype(row.dtype), (at.start,))
         return row
 
     def matrix(self, **blocks: Float[Array, "_ _"] | ScalarLike) -> "BlockMatrix":
@@ -87,13 +89,12 @@ class BlockMatrix:
         Raises `ValueError` if `inner` is less than the rank.
         """
         checks.require(self.rank <= inner, f"a head of dimension {inner} cannot hold rank {self.rank}; give it {self.rank}.")
+        rows, columns = self.dense.shape
         if len(self.columns) <= len(self.rows):
-            index = jnp.asarray(self.columns, dtype=int)
-            left = self.dense[:, index]
-            right = jnp.zeros((index.size, self.dense.shape[1])).at[jnp.arange(index.size), index].set(1.0)
+            index = np.array(self.columns, dtype=int)
+            left, right = self.dense[:, index], jnp.asarray(np.eye(columns)[index], dtype=float)
         else:
-            index = jnp.asarray(self.rows, dtype=int)
-            left = jnp.zeros((self.dense.shape[0], index.size)).at[index, jnp.arange(index.size)].set(1.0)
-            right = self.dense[index]
+            index = np.array(self.rows, dtype=int)
+            left, right = jnp.asarray(np.eye(rows)[:, index], dtype=float), self.dense[index]
         spare = inner - self.rank
         return jnp.pad(left, ((0, 0), (0, spare))), jnp.pad(right, ((0, spare), (0, 0)))

@@ -44,11 +44,11 @@ LEFT_OUT = 1  # of the examples, where the paper computes conjugate gradients, m
 
 def baselines(config: Config, run: Run, results: Results) -> None:
     """Rows that no training changes; losses after 1..T steps, or after 0..T where a limit begins with predicting zero."""
-    fewer = replace(config, n=config.n - LEFT_OUT)
+    fewer, predict = replace(config, n=config.n - LEFT_OUT), partial(conjugate, config.depth)
     for law, root in ROOTS.items():
         for name, sizes in (("20 examples", config), ("as published", fewer)):
             found, title = Results(), f"conjugate gradients, {name}/{law}"
-            score(sizes, run, found, title, partial(conjugate, config.depth), None, root)
+            score(sizes, run, found, title, predict, None, root)
             results[title] = found[f"{title}/loss"][:, 1:]
         results[f"limit/{law}"] = limit(config.n, EIGENVALUES[law], config.depth)[1:]
         results[f"limit/{law}, as published"] = limit(fewer.n, EIGENVALUES[law], config.depth)[1:]

@@ -90,7 +90,7 @@ def left(run: Run, part: str, params: Params) -> None:
 
 def on_device(network: Network) -> Network:
     """With layers in a loop on accelerators, where compiling twelve one by one takes minutes."""
-    return network._replace(config=replace(network.config, unroll=jax.default_backend() == "cpu"))
+    return replace(network, config=replace(network.config, unroll=jax.default_backend() == "cpu"))
 
 
 def trained(
@@ -102,7 +102,7 @@ def trained(
 
     @jax.jit
     def measure(params: Params) -> Float[Array, " 2"]:
-        errors, sizes = squared_errors(partial(networks.guarded_answers(network), params), task, fresh, config.validation, 500)
+        errors, sizes = squared_errors(partial(network.guarded, params), task, fresh, config.validation, 500)
         return jnp.stack([errors[:, -1].mean(), jnp.median(errors[:, -1])]) / sizes.mean()
 
     with run.bar(title, n_steps, recipe.batch_size) as report:

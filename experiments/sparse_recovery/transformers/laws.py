@@ -1,5 +1,6 @@
 """Signals with more structure than sparsity, and noise: those that are told, and those that must find it by their training."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -51,7 +52,7 @@ def support(config: Config, run: Run, results: Results) -> None:
 
 def told(method: Method, inside: Inside) -> Method:
     """LISTA-VM whose iterates stay where the signal lives."""
-    return method._replace(solver=lambda params: safeguarded(methods.bare_varying(known_support(params, inside))))
+    return replace(method, solver=lambda params: safeguarded(methods.bare_varying(known_support(params, inside))))
 
 
 def within(inside: Inside, penalty: ScalarLike) -> Solver:

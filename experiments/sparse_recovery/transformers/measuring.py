@@ -2,13 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from experiments.common import Run
 from experiments.fitting import fit
 from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.measuring import recipe_of
 from experiments.sparse_recovery.methods import Method, Path
-from experiments.sparse_recovery.transformers import networks
 from experiments.sparse_recovery.transformers.config import Config
 from experiments.sparse_recovery.transformers.networks import Network
 from jaxl2o.solvers.unroll import unroll
@@ -34,13 +34,12 @@ def solver(config: Config, run: Run, title: str, method: Method, task: Task, see
 
 def answers(network: Network, params: Params) -> Path:
     """The Transformer's iterates, under the safeguard."""
-    predict = networks.guarded_answers(network)
-    return lambda prompt: predict(params, prompt)
+    return Partial(network.guarded, params)
 
 
 def path_of_bare(network: Network, params: Params) -> Path:
     """The Transformer's iterates as they are."""
-    return lambda prompt: network.learner.predict(params, prompt)
+    return Partial(network.learner.predict, params)
 
 
 def bare(params: Params, depth: int) -> Path:

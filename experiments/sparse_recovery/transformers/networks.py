@@ -1,8 +1,8 @@
 """The Transformers: filled by a theorem, or at a random start; and how each is trained."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -35,17 +35,23 @@ INIT_SCALE = 3.0**-0.5  # of random parameters: the deviation of PyTorch's unifo
 HEADS_JOIN = 0.03  # share of the training after which one head more joins, as at 30,000 of a million steps
 
 
-class Network(NamedTuple):
+@dataclass(frozen=True)
+class Network:
     """config, encoding: the Transformer.  params: where its training begins."""
 
     config: TransformerConfig
     encoding: Encoding
     params: Params
 
-    @property
+    @cached_property
     def learner(self) -> Learner:
-        """Answers after 0..L layers."""
+        """Answers after 0..L layers; always the same one, so that it is compiled once."""
         return transformer_learner(self.config, self.encoding)
+
+    @cached_property
+    def guarded(self) -> Predict:
+        """Its iterates, under the rule that a solver's steps are under."""
+        return safeguarded_answers(self.learner.predict)
 
     def represent(self, params: Params) -> Callable[[Prompt], Float[Array, "layers D"]]:
         """The stream of the query's token."""
@@ -69,14 +75,9 @@ def filled(layers: MomentumLayers | VaryingLayers, n: int) -> Network:
     return Network(construction.config, construction.encoding, construction.params)
 
 
-def guarded_answers(network: Network) -> Predict:
-    """Its iterates, under the rule that a solver's steps are under."""
-    return safeguarded_answers(network.learner.predict)
-
-
 def deeper(network: Network, params: Params, extra: int) -> tuple[Network, Params]:
     """The last layer, so many times more."""
-    return network._replace(config=replace(network.config, depth=network.config.depth + extra)), {
+    return replace(network, config=replace(network.config, depth=network.config.depth + extra)), {
         **params,
         "layers": repeat_last(params["layers"], extra),
     }
@@ -93,7 +94,7 @@ def from_theorem(network: Network, task: Task, config: Config, n_steps: int) -> 
     loss = losses.log_mean_relative(1e-6)
     optimizer = guarded(optax.adam(rate))
     devices = devices_for(config.batch)
-    return Recipe(guarded_answers(network), lambda step: task, loss, optimizer, config.batch, devices=devices)
+    return Recipe(network.guarded, lambda step: task, loss, optimizer, config.batch, devices=devices)
 
 
 def from_random(network: Network, within: Callable[[ScalarLike], Task], config: Config, n_steps: int) -> Recipe:

@@ -62,7 +62,7 @@ def theorem(config: Config, run: Run, results: Results) -> None:
             repeated(config, run, results, task, network, params, starts)
             solvers = {title: paths[title] for title in ("LISTA-VM", "LISTA-VM with momentum")}
             for title in ("Transformer, filled", "Transformer"):
-                aligned(config, run, results, title, paths[title], solvers)
+                aligned(config, run, results, task, title, paths[title], solvers)
     results["theorem/solver steps"] = np.array(steps)
 
 
@@ -90,9 +90,12 @@ def repeated(
             score(results, f"repeated/{title}", path, task, config.test, seed=TEST[0])
 
 
-def aligned(config: Config, run: Run, results: Results, title: str, estimates: Path, solvers: dict[str, Path]) -> None:
+def aligned(
+    config: Config, run: Run, results: Results, task: Task, title: str, estimates: Path, solvers: dict[str, Path]
+) -> None:
     """Whose errors the errors of a network's own iterates are like."""
+    observed = jax.jit(observe, static_argnames=("task", "count"))
     with run.stage(f"alignment: {title}"):
         for name, path in solvers.items():
-            seen = observe(estimates, path, task_of(config), jax.random.key(TEST[0]), max(1, config.test // 4))
+            seen = observed(estimates, path, task, jax.random.key(TEST[0]), max(1, config.test // 4))
             results[f"alignment/{title}/{name}"] = alignment(*seen).cosine.astype(np.float32)
