@@ -1,4 +1,4 @@
-"""How the pages are built: MyST and one notebook that is run, and the API from docstrings, by `plain` beside this file."""
+"""How the pages are built: MyST and one notebook that is run, and the API from docstrings, by `modules` beside this file."""
 
 import sys
 from importlib.metadata import version as version_of
@@ -10,7 +10,7 @@ project = "jaxl2o"
 version = release = version_of(project)
 author = copyright = "The jaxl2o authors"
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "plain"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "modules"]
 html_theme = "furo"
 html_title = f"jaxl2o {version}"
 html_show_sphinx = False

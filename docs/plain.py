@@ -1,4 +1,4 @@
-"""Docstrings and signatures as the source writes them, for Sphinx.
+"""Docstrings and signatures as the source writes them, in the language of Sphinx.
 
 The docstrings are plain text: paragraphs of prose; lists of `name: what it is`, two spaces apart; formulas, indented; tables
 from symbols to code, in columns. Prose flows, lists become lists, and what is set out by hand keeps its columns. Signatures
@@ -11,9 +11,6 @@ import re
 import sys
 import textwrap
 from typing import Any
-
-from docutils import nodes
-from sphinx.util.docutils import SphinxDirective
 
 # what reST would read as its own
 SPECIAL = re.compile(r"([\\*|_`<>\[\]])")
@@ -44,10 +41,10 @@ def prose(text: str) -> str:
     )
 
 
-def docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """The docstring's paragraphs, one after another."""
+def docstring(lines: list[str]) -> list[str]:
+    """The reST lines of a docstring: its paragraphs, one after another."""
     paragraphs = re.split(r"\n\s*\n", "\n".join(lines).strip("\n"))
-    lines[:] = [line for text in paragraphs if text.strip() for line in paragraph(text)]
+    return [line for text in paragraphs if text.strip() for line in paragraph(text)]
 
 
 class Qualified(ast.NodeTransformer):
@@ -63,20 +60,21 @@ class Qualified(ast.NodeTransformer):
         return ast.parse(f"{meant.__module__}.{node.id}", mode="eval").body if ours else node
 
 
-def signature(app: Any, what: str, name: str, obj: Any, options: Any, given: str | None, returns: str | None) -> Any:
-    """(arguments, what is returned) from the source text of a function, or of a class by its fields or its `__init__`."""
-    if what == "module" or given is None or not str(obj.__module__).startswith("jaxl2o"):
-        return None
+def signature(obj: Any, bound: bool = False) -> tuple[str, str | None] | None:
+    """(arguments, what is returned) from the source text of a function, or of a class by its fields or its `__init__`.
+
+    bound: the first argument, which a call does not name, is left out.
+    """
     (node,) = ast.parse(textwrap.dedent(inspect.getsource(obj))).body
     if isinstance(node, ast.ClassDef):
         inits = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
         if not inits:
             fields = [part for part in node.body if isinstance(part, ast.AnnAssign)]
             return f"({', '.join(text_of(field, obj) for field in fields)})", None
-        node, what = inits[0], "method"
+        node, bound = inits[0], True
     if not isinstance(node, ast.FunctionDef):
         return None
-    if what == "method":
+    if bound:
         node.args.args = node.args.args[1:]
     return f"({text_of(node.args, obj)})", node.returns and text_of(node.returns, obj)
 
@@ -84,28 +82,3 @@ def signature(app: Any, what: str, name: str, obj: Any, options: Any, given: str
 def text_of(node: ast.AST, obj: Any) -> str:
     """The source of a part of an object; the space that marks a shape of one axis to linters is left out."""
     return re.sub(r"'\s+(\S+)'", r"'\1'", ast.unparse(Qualified(obj).visit(node)))
-
-
-def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
-    """Fields stand in the signature of their class."""
-    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field number") else None
-
-
-class Modules(SphinxDirective):
-    """A section for each of the modules named, one a line, with all that is public in it."""
-
-    has_content = True
-
-    def run(self) -> list[nodes.Node]:
-        """The sections."""
-        text = "\n".join(f"### {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n" for name in self.content)
-        return self.parse_text_to_nodes(text, allow_section_headings=True)
-
-
-def setup(app: Any) -> dict[str, Any]:
-    """Connect these to autodoc, and name the directive."""
-    app.add_directive("modules", Modules)
-    app.connect("autodoc-process-docstring", docstring)
-    app.connect("autodoc-process-signature", signature)
-    app.connect("autodoc-skip-member", skip)
-    return {"parallel_read_safe": True}

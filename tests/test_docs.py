@@ -1,5 +1,6 @@
 """The pages of docs/ run as they stand: blocks of at most 40 lines, in order, which find what their text says."""
 
+import importlib.util
 import json
 import re
 from collections import Counter
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 
 import jaxl2o
 
@@ -130,3 +132,45 @@ def test_the_notebook_has_no_outputs():
     """They are made when it is built."""
     cells = json.loads((DOCS / "tutorials/sparse_signal.ipynb").read_text(encoding="utf-8"))["cells"]
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells if cell["cell_type"] == "code")
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """The module that writes docstrings and signatures for the site."""
+    found = importlib.util.spec_from_file_location("plain", DOCS / "plain.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+# a paragraph of a docstring, and how Sphinx is told to show it
+PARAGRAPHS = {
+    "prose flows": ("One line\nand another.", [r"\ One line and another.", ""]),
+    "what reST would read is plain": ("|x|_2 * y", [r"\ \|x\|\_2 \* y", ""]),
+    "backticks are code": ("by `unroll` alone", [r"\ by \ ``unroll``\  alone", ""]),
+    "names have entries": ("x: rows.  y: labels.", ["- \\ \\ ``x``\\ : \\ rows.", "", "- \\ \\ ``y``\\ : \\ labels.", ""]),
+    "formulas keep their columns": ("    w = X^+ y\n      + e", ["::", "", "    w = X^+ y", "      + e", ""]),
+    "tables keep their columns": (
+        "math   code   shape\nX      x      (n, d)",
+        ["::", "", "    math   code   shape", "    X      x      (n, d)", ""],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARAGRAPHS)
+def test_a_docstring_is_shown_as_it_was_written(plain, name):
+    """Prose flows, lists are lists, and what is set out by hand keeps its columns."""
+    text, shown = PARAGRAPHS[name]
+    assert plain.paragraph(text) == shown
+
+
+def test_a_signature_is_the_source_s(plain):
+    """Shapes as they were written; fields of a class; the first argument of a method, and of no function, is left out."""
+    assert plain.signature(jaxl2o.recover) == (
+        "(x: Any, y: Any, method: str | Method='lasso')",
+        "Float[np.ndarray, 'd']",
+    )
+    arguments, returned = plain.signature(jaxl2o.Prompt)
+    assert arguments.startswith("(x: ")
+    assert returned is None
+    assert plain.signature(jaxl2o.Prompt.of.__func__, bound=True)[0].startswith("(x")
