@@ -204,10 +204,10 @@ def plot(results: Results) -> Figure:
                     marker="." if method in ways else "x",
                     label=ALGORITHM_OF.get(method, method),
                 )
-            axes.set(yscale="log", xlabel="measurements", title=f"{name}: {law}")
+            axes.set(yscale="log", xlabel="measurements", title=f"{ALGORITHM_OF.get(name, name)}: {law}")
             axes.set_xticks(results[f"{name}/lengths"], minor=False)
         axes_of_row[0].set_ylabel("mean relative error")
-        axes_of_row[0].legend(fontsize=7)
+        axes_of_row[0].legend(fontsize=7, handlelength=3.0)
     return figure
 
 

@@ -48,7 +48,8 @@ def ridge_at(share: float) -> Method:
 def pretrained(name: str) -> Named:
     """A model that ships, whose weights are read when it is first asked."""
     card = load_card(name)
-    says = f"{card.summary}; {card.metrics[0].of}: {card.metrics[0].value:.3g}"
+    asked = next(metric for metric in card.metrics if "as `recover` asks" in metric.of)
+    says = f"{card.summary}; {asked.of}: {asked.value:.3g}"
     return Named(
         "pretrained", says, lambda prompt: load_pretrained(name).method(prompt), str(card.d), card.lengths, card.outside
     )

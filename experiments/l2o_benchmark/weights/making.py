@@ -100,18 +100,25 @@ def described(run: Run, results: Results, name: str, made: Made, sizes: Sizes) -
     """The card, which says beside what it reached what the Lasso does, and an estimate that knows the law."""
     setting = sizes.problem.setting
     laws = {"40 dB": "", "20 dB": ", at 20 dB", "60 dB": ", at 60 dB"}
-    place = sizes.lengths.index(sizes.n)
     pairs = zip(*(results[f"{name}/40 dB/{of}"][:, 0].tolist() for of in (ASKED, "Lasso")), strict=True)
     at = dict(zip(sizes.lengths, pairs, strict=True))
     few, many = min(at), max(at)
-    own, lasso = (float(results[f"{name}/20 dB/{of}"][place, 0]) for of in (ASKED, "Lasso"))
+    elsewhere = {
+        (law, n): [float(results[f"{name}/{law}/{of}"][sizes.lengths.index(n), 0]) for of in (ASKED, "Lasso")]
+        for law in ("20 dB", "60 dB")
+        for n in (sizes.n, made.n_most)
+    }
+    worse = [
+        f"{law} and {n} measurements ({own:.2g}, {lasso:.2g})" for (law, n), (own, lasso) in elsewhere.items() if own > lasso
+    ]
     limits = (
-        f"Trained at {setting.decibels:g} dB alone. Beside a Lasso of small penalty, at 40 dB: with "
+        f"Trained at {setting.decibels:g} dB alone. Beside a Lasso whose penalty was tuned there, at 40 dB: with "
         f"{few} measurements the model's mean relative error is {at[few][0]:.3g} and the Lasso's {at[few][1]:.3g}, with {many} "
-        f"{at[many][0]:.3g} and {at[many][1]:.3g}; with {sizes.n} they are {at[sizes.n][0]:.3g} and {at[sizes.n][1]:.3g}, and "
-        f"at 20 dB {own:.3g} and {lasso:.3g}. It trusts up to {max(made.model['trusted'])} entries, so signals of many "
-        "more non-zero coefficients are out of its reach. Estimates that know the law of the signals, such as AMP, err less. "
-        "For matrices of other laws nothing is promised but the safeguard: labels are fitted no worse than by zero."
+        f"{at[many][0]:.3g} and {at[many][1]:.3g}; with {sizes.n} they are {at[sizes.n][0]:.3g} and {at[sizes.n][1]:.3g}. "
+        f"Within its range that Lasso errs less at {' and '.join(worse) or 'no other noise that was tried'}. It trusts up to "
+        f"{max(made.model['trusted'])} entries, so signals of many more non-zero coefficients are out of its reach. Estimates "
+        "that know the law of the signals, such as AMP, err less. For matrices of other laws nothing is promised but the "
+        "safeguard: labels are fitted no worse than by zero."
     )
     return Card(
         name=f"{name}-d{sizes.d}",

@@ -51,6 +51,9 @@ def described(config: Config, run: Run, results: Results, made: Made) -> Card:
         f"relative error is {own:.3g}, that of the best linear estimate {linear:.3g} and that of EM {em:.3g}: where noise is "
         "low and examples are many, take EM."
     )
+    cells = [results[f"{NAME}/{law_of(ratio)}/{of}"][:, 0] for ratio in config.ratios for of in (ASKED, BASELINES[0])]
+    worst = max(float((own / linear).max()) for own, linear in zip(cells[::2], cells[1::2], strict=True))
+    limits += f" At its worst cell it errs {worst:.3g} times as much as the linear estimate, which knows noise and law."
     noisiest = float(results[f"{NAME}/{law_of(min(config.ratios))}/{ASKED}"][0, 0])
     if noisiest > 1.0:
         limits += (

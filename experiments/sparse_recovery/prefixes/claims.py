@@ -6,6 +6,7 @@ from experiments.claims import Claim, claim
 from experiments.common import Results
 from experiments.sparse_recovery.config import SEEDS
 from experiments.sparse_recovery.prefixes.config import BAYES, RANDOM, SMALL_TF
+from experiments.sparse_recovery.prefixes.figure import NAMES
 from experiments.sparse_recovery.prefixes.measuring import SEED
 
 ROUNDING = 1e-4  # of minimum norm in float32, where X is square
@@ -46,7 +47,7 @@ def ratio(results: Results, name: str, method: str, rival: str, lengths: range) 
         (mean, low, high), (other, other_low, other_high) = (results[f"by length/{of}"][worst] for of in (method, rival))
         where, counts = f", the worst of {lengths[0]} to {lengths[-1]}", [f"by length/{of}/signals" for of in (method, rival)]
     interval = (low / other_high, high / other_low)  # of both means' ends: wider than 95 %, for they share signals
-    text = f"mean error of {method} over that of {rival}, with {worst} measurements{where}"
+    text = f"mean error of {method} over that of {NAMES.get(rival, rival)}, with {worst} measurements{where}"
     signals = min(int(results[count]) for count in counts)
     return claim(f"prefixes/{name}", text, mean / other, "<=", 1.0, n=signals, seeds=USED, kind="ratio", interval=interval)
 

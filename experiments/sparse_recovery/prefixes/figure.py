@@ -125,7 +125,7 @@ def at_ten(axes: Axes, results: Results) -> None:
     axes.set_yticks(range(len(points)), [point.title for point in points])
     for label, point in zip(axes.get_yticklabels(), points, strict=True):
         label.set_color(colour_of(point.title))
-    axes.set(title=f"At n = {int(results['n'])}", xlabel="mean relative error; hollow: kept or published elsewhere")
+    axes.set(title=f"At n = {int(results['n'])}", xlabel="mean relative error; hollow: elsewhere")
     axes.set(xscale="log", xlim=(GROUND, 1.1))
 
 

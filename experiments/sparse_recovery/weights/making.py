@@ -39,7 +39,7 @@ def alista(config: Config, run: Run, in_branches: bool = False) -> Made:
     runs = "run in d + 1 branches, of which the simplest answer is given" if in_branches else "in one run"
     name = "in-context ALISTA, branches" if in_branches else "in-context ALISTA"
     limits = (
-        f"Trained at {config.n} measurements; it needs more than twice as many as there are non-zero coefficients, and from d "
+        f"Trained at {config.n} measurements; it needs at least twice as many as there are non-zero coefficients, and from d "
         f"on least squares is exact and it is not. Its error is {worse(name, 'heavy tails')} times as large with heavy-tailed "
         f"rows of X, {worse(name, 'random signs')} times where entries of X are random signs, {worse(name, 'condition 100')} "
         f"times at a condition of 100, and {worse(name, 'condition 10000')} times at 10,000. {NOISE}"
@@ -125,8 +125,8 @@ MAKERS: dict[str, Callable[[Config, Run], Made]] = {
 def least(config: Config) -> int:
     """The fewest measurements that are answered: three tenths of d, six of twenty.
 
-    With fewer no model's mean error is below that of minimum norm. The most are those that were measured, or those from which
-    on minimum norm is exact and the model is not.
+    With four no model's mean error, asked as users ask, is below that of minimum norm; five were not measured so. The most are
+    those that were measured, or those from which on minimum norm is exact and the model is not.
     """
     return max(1, round(0.3 * config.d))
 
