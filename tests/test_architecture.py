@@ -67,6 +67,7 @@ SHARED_EXPERIMENTS = {
     "figures",
     "fitting",
     "intervals",
+    "kept",
     "machine",
     "parts",
     "placement",

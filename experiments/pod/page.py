@@ -2,20 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from experiments.common import RESULTS, Results, write_atomically
+from experiments.common import write_atomically
+from experiments.kept import kept
 from experiments.pod.tables import markdown
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "scale.md"
-KEPT = RESULTS / "pod" / "quick" / "results.npz"
 BEGIN, END = "<!-- tables: python -m experiments.pod.page -->", "<!-- end of tables -->"
-
-
-def kept() -> Results:
-    """The results of the kept run."""
-    with np.load(KEPT, allow_pickle=False) as file:
-        return dict(file)
 
 
 def written(page: str, tables: str) -> str:
@@ -26,5 +18,5 @@ def written(page: str, tables: str) -> str:
 
 
 if __name__ == "__main__":
-    text = written(PAGE.read_text(encoding="utf-8"), markdown(kept()))
+    text = written(PAGE.read_text(encoding="utf-8"), markdown(kept("pod").results))
     write_atomically(PAGE, lambda path: path.write_text(text, encoding="utf-8"))

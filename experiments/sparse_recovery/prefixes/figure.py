@@ -1,7 +1,6 @@
 """The figure: errors by the number of measurements, at ten of them, and by the prompts of training."""
 
-import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from experiments.common import RESULTS, Results
+from experiments.common import Results
 from experiments.figures import colour_of, label_ends
+from experiments.kept import kept
 from experiments.sparse_recovery.prefixes.config import BAYES, METHODS, RANDOM, SMALL_TF
 
 LEAST, GROUND = 1e-5, 3e-3  # what is below is drawn at the edge: of the curve, and of the errors at ten
@@ -46,17 +46,6 @@ def plot(results: Results) -> Figure:
     return figure
 
 
-def kept(run: tuple[str, str]) -> Results:
-    """The results that another experiment has kept."""
-    with np.load(RESULTS.joinpath(*run, "results.npz"), allow_pickle=False) as file:
-        return dict(file)
-
-
-def sizes(run: tuple[str, str]) -> dict[str, Any]:
-    """The config that they were kept with."""
-    return json.loads(RESULTS.joinpath(*run, "config.json").read_text(encoding="utf-8"))["config"]
-
-
 def by_length(axes: Axes, results: Results) -> None:
     """Mean errors with their intervals: thick where a model's card allows the number of measurements, thin elsewhere."""
     ends: dict[str, tuple[float, str]] = {}
@@ -74,7 +63,7 @@ def by_length(axes: Axes, results: Results) -> None:
         axes.semilogy(lengths, within, style, color=colour, linewidth=2.0)
         axes.fill_between(lengths, low, high, color=colour, alpha=0.15, linewidth=0)
         ends[NAMES.get(title, title)] = (float(mean[-1]), colour)
-    network = kept(GPT2)["random/by length/GPT-2"]
+    network = kept(*GPT2).results["random/by length/GPT-2"]
     axes.semilogy(network, color=colour_of("GPT-2"))
     axes.annotate("GPT-2", (len(network) - 1, network[-1]), (4, 0), textcoords="offset points", color=colour_of("GPT-2"))
     mark(axes, int(results["n"]))
@@ -111,7 +100,7 @@ def at_ten(axes: Axes, results: Results) -> None:
         (SOLVERS, "fresh/Lasso, converged", "Lasso, converged"),
         (GPT2, "random 10/GPT-2", "GPT-2, 23 million prompts"),
     ):
-        points.append(measured(name, kept(run)[f"{key}/mean"])._replace(kept=True))
+        points.append(measured(name, kept(*run).results[f"{key}/mean"])._replace(kept=True))
     points.append(Point(PUBLISHED, READ, READ, READ, kept=True))
     points.append(Point(BAYES, 0.0, 0.0, 0.0))
     points.sort(key=lambda point: point.mean)
@@ -135,7 +124,7 @@ def by_prompts(axes: Axes, results: Results) -> None:
     Extrapolated by power laws through all of its course and through its last quarter: it is one training, whose rate falls to
     zero, so between the two is no interval of confidence.
     """
-    long, solvers, network = kept(LONG), kept(SOLVERS), kept(GPT2)
+    long, solvers, network = (kept(*run).results for run in (LONG, SOLVERS, GPT2))
     spent = prompts(SOLVERS, "steps", "batch")  # of every solver, of which one fills the Transformer
     seen, errors = spent + long["history"][:, 0] * long["history/batch"], long["history"][:, 1]
     ahead, colour = np.geomspace(seen[-1], AHEAD, 20), colour_of(SMALL_TF)
@@ -161,7 +150,8 @@ def by_prompts(axes: Axes, results: Results) -> None:
 
 def prompts(run: tuple[str, str], steps: str, batch: str) -> int:
     """That a kept training saw."""
-    return sizes(run)[steps] * sizes(run)[batch]
+    config = kept(*run).config
+    return config[steps] * config[batch]
 
 
 def ended(axes: Axes, title: str, seen: float, rows: np.ndarray) -> None:

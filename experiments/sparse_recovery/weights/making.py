@@ -3,7 +3,6 @@
 What a card says of other laws, and of trainings at length, are numbers that `sparse_recovery` and `at_length` have kept.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.common import RESULTS, Results, Run
+from experiments.common import Run
+from experiments.kept import kept
 from experiments.shipping import Arrays, Made
 from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.at_length.config import RANDOM, TRAINING
@@ -131,16 +131,9 @@ def least(config: Config) -> int:
     return max(1, round(0.3 * config.d))
 
 
-def kept(name: str, preset: str) -> tuple[dict[str, Any], Results]:
-    """The config and the results that an experiment has kept."""
-    folder = RESULTS / name / preset
-    with np.load(folder / "results.npz", allow_pickle=False) as file:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"], dict(file)
-
-
 def worse(title: str, law: str) -> str:
     """How many times as large a method's mean error is under another law than under that of training."""
-    _, found = kept("sparse_recovery", "quick")
+    _, found = kept("sparse_recovery")
     there, own = (float(found[f"shift/{of}/{title}/mean"][0, -1]) for of in (law, "as trained"))
     return f"{there / own:.2g}"
 

@@ -1,0 +1,22 @@
+"""What experiments have kept: the config of a run and its results, from which others draw and tell."""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.common import RESULTS, Results
+
+
+class Kept(NamedTuple):
+    """config: of the run, by name.  results: its arrays."""
+
+    config: dict[str, Any]
+    results: Results
+
+
+def kept(name: str, preset: str = "quick") -> Kept:
+    """What is kept of a preset of an experiment."""
+    folder = RESULTS / name / preset
+    with np.load(folder / "results.npz", allow_pickle=False) as file:
+        return Kept(json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"], dict(file))
