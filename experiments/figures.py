@@ -113,6 +113,7 @@ DASHES = {
     "in-context ALISTA, 16 steps": "--",
     "in-context ALISTA, 24 steps": "-.",
     "in-context ALISTA, without D": ":",
+    "in-context ALISTA, any n": "--",
     "EM, random start": ":",
     "EM, best of several": "--",
     "EM, spectral subspace": "-.",

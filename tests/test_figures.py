@@ -18,6 +18,7 @@ from experiments.l2o_benchmark.methods import PLAN
 from experiments.mixture import panels
 from experiments.mixture.trained import figure as trained
 from experiments.newton import figure as newton
+from experiments.sparse_recovery.prefixes import config as prefixes
 
 EXPERIMENTS = Path(inspect.getfile(importlib.import_module("experiments.common"))).parent
 TITLE = re.compile(r'(?:colour_of|style_of|shades)\("([^"]+)"')
@@ -30,6 +31,7 @@ DRAWN: dict[str, list[dict[str, Any]]] = {
     "mixture": [style for style, _ in panels.LINES.values()],
     "mixture.trained": [style for style, _ in trained.LINES.values()],
     "newton, attention": [style for style, _ in newton.MODEL.values()],
+    "sparse_recovery.prefixes": [style_of(title) for title in (*prefixes.METHODS, "GPT-2")],
     "l2o_benchmark.weights": [style_of(title) for title in ("ALISTA", "NA-ALISTA", "Lasso")],
     "memformer.weights": [style_of(title) for title in ("linear attention", "Memformer", "least squares", "ridge")],
     "mixture.weights": [style_of(title) for title in ("Transformer", "best linear in y", "EM, best of several")],

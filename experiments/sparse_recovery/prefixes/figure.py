@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from experiments.common import Results
-from experiments.figures import colour_of, label_ends
+from experiments.figures import colour_of, label_ends, style_of
 from experiments.kept import kept
 from experiments.sparse_recovery.prefixes.config import BAYES, METHODS, RANDOM, SMALL_TF
 
@@ -23,7 +23,6 @@ SOLVERS, LONG, GPT2 = (
     ("sparse_recovery.at_length", "accelerator"),
     ("sparse_recovery.gpt2", "accelerator"),
 )
-STYLES = {"FISTA": "--", "in-context ALISTA, any n": "--"}
 NAMES = {"FISTA": "FISTA, 12 steps", "LISTA-VM": "LISTA-VM, any n", "in-context ALISTA": "in-context ALISTA, for n = 10"}
 
 
@@ -58,7 +57,7 @@ def by_length(axes: Axes, results: Results) -> None:
         lengths, colour = np.arange(len(mean)), colour_of(title)
         least, most = results.get(f"range/{title}", np.array([0, len(mean)]))
         within = np.where((lengths >= least) & (lengths <= most), mean, np.nan)
-        style = STYLES.get(title, "-")
+        style = style_of(title)["linestyle"]
         axes.semilogy(lengths, mean, style, color=colour, linewidth=0.7)
         axes.semilogy(lengths, within, style, color=colour, linewidth=2.0)
         axes.fill_between(lengths, low, high, color=colour, alpha=0.15, linewidth=0)
