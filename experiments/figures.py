@@ -136,7 +136,7 @@ def style_of(title: str) -> dict[str, Any]:
 
 def shades(title: str, count: int) -> list[tuple[float, float, float]]:
     """An algorithm's colour from light to dark, for variants in an order: of one it is the colour itself."""
-    own, places = np.array(to_rgb(colour_of(title))), np.linspace(-0.6, 0.5, count) if count > 1 else np.zeros(1)
+    own, places = np.array(to_rgb(colour_of(title))), np.linspace(-0.6, 0.5, count) if count > 1 else np.zeros(count)
     return [tuple(own + (1.0 - own) * -place if place < 0.0 else own * (1.0 - place)) for place in places]
 
 

@@ -82,7 +82,9 @@ def test_a_curve_needs_a_task(count):
 
 
 @given(
-    errors=st.lists(st.floats(0.0, 1e3), min_size=12, max_size=12).map(lambda values: np.array(values).reshape(6, 2)),
+    errors=st.lists(st.floats(0.0, 1e3, width=32, allow_subnormal=False), min_size=12, max_size=12).map(
+        lambda values: np.array(values).reshape(6, 2)
+    ),
     sizes=st.lists(st.floats(0.1, 10.0), min_size=6, max_size=6).map(np.array),
 )
 def test_a_curve_is_a_ratio_of_means(errors, sizes):

@@ -65,6 +65,7 @@ def test_models_that_ship_are_drawn_in_the_colours_of_their_algorithms() -> None
 
 def test_variants_share_the_colour_of_their_algorithm_and_shades_run_from_light_to_dark() -> None:
     assert colour_of("EM, annealed") == colour_of("EM, random start") == colour_of("EM")
+    assert shades("EM", 0) == []
     assert shades("EM", 1) == [to_rgb(colour_of("EM"))]
     assert all(
         np.all(np.array(lighter) > darker) for lighter, darker in pairwise(shades("Transformer", 5)) if min(darker) > 0.0
