@@ -9,10 +9,7 @@ import hashlib
 import importlib
 import io
 import json
-import os
-import platform
 import shutil
-import subprocess
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -28,9 +25,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-import jaxl2o
 from experiments.claims import Claim, table_of
 from experiments.placement import Placement
+from experiments.provenance import environment
 from jaxl2o.checks import InputError, require
 from jaxl2o.files import write_whole
 from jaxl2o.training.accounting import summarise
@@ -119,28 +116,6 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, indented, keys in their own order."""
     write_atomically(path, lambda temporary: temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
-
-
-def environment() -> dict[str, str]:
-    """What a reader needs to make the run again: versions, git revision, device."""
-    device = jax.devices()[0]
-    return {
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "jaxl2o": jaxl2o.__version__,
-        "revision": revision(),
-        "device": f"{device.platform} {device.device_kind}, {os.cpu_count()} cores",
-    }
-
-
-def revision() -> str:
-    """The git revision of the checkout; "unknown" where there is no git, or no repository."""
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()
 
 
 @contextmanager

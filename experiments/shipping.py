@@ -45,13 +45,12 @@ ALGORITHM_OF = {
 class Made(NamedTuple):
     """arrays: the parameters by name.  model: how `jaxl2o.pretrained` builds it.  texts: of the card.
 
-    task: as in training, of the usual number of measurements.  n_least, n_most: the numbers of measurements that it answers.
+    n_least, n_most: the numbers of measurements that it answers.
     """
 
     arrays: Arrays
     model: dict[str, Any]
     texts: dict[str, str]
-    task: Task
     n_least: int
     n_most: int
 

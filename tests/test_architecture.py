@@ -63,14 +63,15 @@ NAMES = dict.fromkeys(("Mesh", "make_mesh", "shard_map", "pmap"), ("jaxl2o/train
 # what experiments may import of each other
 SHARED_EXPERIMENTS = {
     "claims",
+    "committed",
     "common",
     "figures",
     "fitting",
     "intervals",
-    "kept",
     "machine",
     "parts",
     "placement",
+    "provenance",
     "report",
     "shipping",
 }

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.kept import kept
+from experiments.committed import committed
 from experiments.pod import Config
 from experiments.pod.checks import communication, sent
 from experiments.pod.devices import CHIPS
@@ -111,7 +111,7 @@ def test_the_kept_work_is_that_of_the_preset():
     assert work.state == 2 * work.parameters + state.opt_state[0].count.dtype.itemsize
     assert work.flops == model_flops(training.recipe(), state)
     whole = trainings("bfloat16")["Memformer"]
-    found, steps = works(kept("pod").results)["Memformer"]
+    found, steps = works(committed("pod").results)["Memformer"]
     assert found.products == work_of(whole.recipe(), whole.shapes()).products
     assert (found.parameters, found.batch, steps) == (4 * 304, 1000, 2000)
 
@@ -135,7 +135,7 @@ def test_the_compiled_step_sends_what_the_formula_says(at_once):
 def test_the_page_shows_the_kept_plans():
     """The tables of docs/scale.md are what the kept run gives, and name every device and its source."""
     page = PAGE.read_text(encoding="utf-8")
-    assert written(page, markdown(kept("pod").results)) == page
+    assert written(page, markdown(committed("pod").results)) == page
     assert all(name in page and chip.source in page for name, chip in CHIPS.items())
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from experiments.committed import committed
 from experiments.common import write_atomically
-from experiments.kept import kept
 from experiments.pod.tables import markdown
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "scale.md"
@@ -18,5 +18,5 @@ def written(page: str, tables: str) -> str:
 
 
 if __name__ == "__main__":
-    text = written(PAGE.read_text(encoding="utf-8"), markdown(kept("pod").results))
+    text = written(PAGE.read_text(encoding="utf-8"), markdown(committed("pod").results))
     write_atomically(PAGE, lambda path: path.write_text(text, encoding="utf-8"))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments import common
+from experiments.common import write_atomically
+from experiments.provenance import revision
 from experiments.report.gather import Kept, gather
 from experiments.report.page import page_of
 from jaxl2o.checks import require
@@ -25,8 +26,8 @@ def make(words: list[str], console: Console) -> Path:
     require(known.out.parent.is_dir(), f"there is no folder {known.out.parent} for the report; make it, or name another.")
     runs = gather()
     with console.status("report …"):
-        page = page_of(runs, common.revision())
-    common.write_atomically(known.out, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+        page = page_of(runs, revision())
+    write_atomically(known.out, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     claims = [claim for run in runs for claim in run.claims]
     held = sum(claim.holds for claim in claims)
     console.print(f"{known.out}: {held} of {len(claims)} claims hold, {known.out.stat().st_size / 1e6:.1f} MB.")

@@ -10,7 +10,7 @@ import numpy as np
 from experiments.common import Results, Run
 from experiments.l2o_benchmark.methods import METHODS, na_start, scalars, trusted
 from experiments.l2o_benchmark.weights.config import Config
-from experiments.l2o_benchmark.weights.measuring import Sizes, error_on, task_of
+from experiments.l2o_benchmark.weights.measuring import Sizes, error_on
 from experiments.l2o_benchmark.weights.training import SEEDS, trained
 from experiments.shipping import ASKED, Made, as_users_ask, command_of, loaded, metrics_of
 from jaxl2o.pretrained.card import Card
@@ -50,7 +50,7 @@ def alista(config: Config, run: Run, results: Results, sizes: Sizes) -> Made:
         )
         arrays = found._replace(threshold=jnp.exp(found.threshold))._asdict()
         texts = texts_of(f"{config.depth} steps of ALISTA, {2 * config.depth} learned scalars", where, config, config.steps)
-        made = Made(arrays, model, texts, task_of(sizes, sizes.n, sizes.decibels), *sizes.answered)
+        made = Made(arrays, model, texts, *sizes.answered)
         candidates[where] = made
         method = as_users_ask(*loaded(made, sizes.d), sizes.label_mean_square)
         results[f"validation/{where}"] = np.array(error_on(config, sizes, method))
@@ -80,8 +80,7 @@ def na_alista(config: Config, run: Run, results: Results, sizes: Sizes) -> Made:
     arrays = flat({"network": network._asdict(), "standard": standard._asdict()})
     summary = f"{config.depth} steps of NA-ALISTA, whose sizes and thresholds an LSTM of width 128 gives"
     texts = texts_of(summary, "new matrices", config, config.adaptive)
-    task = task_of(sizes, sizes.n, sizes.decibels)
-    return Made(arrays, model, texts, task, *sizes.answered)
+    return Made(arrays, model, texts, *sizes.answered)
 
 
 MAKERS: dict[str, Callable[[Config, Run, Results, Sizes], Made]] = {"alista": alista, "na-alista": na_alista}

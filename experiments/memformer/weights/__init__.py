@@ -23,9 +23,9 @@ from experiments.claims import Claim, claim
 from experiments.common import Results, Run
 from experiments.memformer.measuring import D
 from experiments.memformer.weights.config import Config
-from experiments.memformer.weights.making import FAMILIES, described, made_of
+from experiments.memformer.weights.making import described, made_of
 from experiments.memformer.weights.measuring import NOISE, TESTED, beside_baselines, task_of
-from experiments.memformer.weights.training import SEEDS, chosen
+from experiments.memformer.weights.training import FAMILIES, SEEDS, chosen
 from experiments.shipping import ASKED, both_ways, compare, keep_weights, write
 from experiments.shipping import plot as plot
 from experiments.shipping import table as table

@@ -6,8 +6,7 @@ from experiments.common import Results, Run
 from experiments.memformer.measuring import D
 from experiments.memformer.published.forms import Form, parameters
 from experiments.memformer.weights.config import Config
-from experiments.memformer.weights.measuring import BASELINES, NOISE, TESTED, task_of
-from experiments.memformer.weights.training import FAMILIES as FAMILIES
+from experiments.memformer.weights.measuring import BASELINES, NOISE, TESTED
 from experiments.memformer.weights.training import Chosen
 from experiments.shipping import ASKED, Made, command_of, metrics_of
 from jaxl2o.pretrained.card import Card
@@ -39,7 +38,7 @@ def made_of(config: Config, name: str, best: Chosen) -> Made:
         "gives": "labels, linear in the query",
     }
     most = config.n if best.form.memory.startswith("hadamard") else max(TESTED)
-    return Made(flat(params), model, texts, task_of(config.n, 0.0), config.n, most)
+    return Made(flat(params), model, texts, config.n, most)
 
 
 def described(config: Config, run: Run, results: Results, name: str, best: Chosen, made: Made) -> Card:

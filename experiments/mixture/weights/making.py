@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from experiments.common import Results, Run
 from experiments.mixture.trained.config import TRAINING
 from experiments.mixture.trained.fresh import COUNT
-from experiments.mixture.trained.networks import main_shape, task_of, trained
+from experiments.mixture.trained.networks import main_shape, trained
 from experiments.mixture.weights.config import Config
 from experiments.mixture.weights.measuring import BASELINES, NAME, label_mean_square, law_of
 from experiments.shipping import ASKED, Made, command_of, metrics_of
@@ -36,8 +36,7 @@ def made_of(config: Config, run: Run) -> Made:
         "encoding": "marked summary",
         "gives": "the mean of all components",
     }
-    task = task_of(config.network, max(config.lengths), COUNT, config.ratios)
-    return Made(flat(found.params), model, texts, task, min(config.lengths), max(config.lengths))
+    return Made(flat(found.params), model, texts, min(config.lengths), max(config.lengths))
 
 
 def described(config: Config, run: Run, results: Results, made: Made) -> Card:

@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.committed import committed
 from experiments.common import Results
 from experiments.figures import colour_of, panels_of
-from experiments.kept import kept
 from experiments.sparse_recovery.rows import titles
 
 
@@ -34,7 +34,7 @@ def layers(axes: Axes, results: Results) -> None:
         if title != "Transformer, no safeguard":
             style = "--" if "filled" in title else "-"
             axes.semilogy(results[f"theorem/{title}/mean"][0], style, color=colour_of(title), label=title)
-    others = kept("sparse_recovery").results
+    others = committed("sparse_recovery").results
     for title in ("FISTA, 400 steps", "in-context ALISTA"):
         axes.axhline(others[f"fresh/{title}/mean"][0, -1], color=colour_of(title), linewidth=1.0, linestyle=":", label=title)
     axes.set(title="ten measurements: mean error", xlabel="layer", ylabel="relative error")

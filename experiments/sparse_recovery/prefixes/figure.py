@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from experiments.committed import committed
 from experiments.common import Results
 from experiments.figures import colour_of, label_ends, style_of
-from experiments.kept import kept
 from experiments.sparse_recovery.prefixes.config import BAYES, METHODS, RANDOM, SMALL_TF
 
 LEAST, GROUND = 1e-5, 3e-3  # what is below is drawn at the edge: of the curve, and of the errors at ten
@@ -62,7 +62,7 @@ def by_length(axes: Axes, results: Results) -> None:
         axes.semilogy(lengths, within, style, color=colour, linewidth=2.0)
         axes.fill_between(lengths, low, high, color=colour, alpha=0.15, linewidth=0)
         ends[NAMES.get(title, title)] = (float(mean[-1]), colour)
-    network = kept(*GPT2).results["random/by length/GPT-2"]
+    network = committed(*GPT2).results["random/by length/GPT-2"]
     axes.semilogy(network, color=colour_of("GPT-2"))
     axes.annotate("GPT-2", (len(network) - 1, network[-1]), (4, 0), textcoords="offset points", color=colour_of("GPT-2"))
     mark(axes, int(results["n"]))
@@ -99,7 +99,7 @@ def at_ten(axes: Axes, results: Results) -> None:
         (SOLVERS, "fresh/Lasso, converged", "Lasso, converged"),
         (GPT2, "random 10/GPT-2", "GPT-2, 23 million prompts"),
     ):
-        points.append(measured(name, kept(*run).results[f"{key}/mean"])._replace(kept=True))
+        points.append(measured(name, committed(*run).results[f"{key}/mean"])._replace(kept=True))
     points.append(Point(PUBLISHED, READ, READ, READ, kept=True))
     points.append(Point(BAYES, 0.0, 0.0, 0.0))
     points.sort(key=lambda point: point.mean)
@@ -123,7 +123,7 @@ def by_prompts(axes: Axes, results: Results) -> None:
     Extrapolated by power laws through all of its course and through its last quarter: it is one training, whose rate falls to
     zero, so between the two is no interval of confidence.
     """
-    long, solvers, network = (kept(*run).results for run in (LONG, SOLVERS, GPT2))
+    long, solvers, network = (committed(*run).results for run in (LONG, SOLVERS, GPT2))
     spent = prompts(SOLVERS, "steps", "batch")  # of every solver, of which one fills the Transformer
     seen, errors = spent + long["history"][:, 0] * long["history/batch"], long["history"][:, 1]
     ahead, colour = np.geomspace(seen[-1], AHEAD, 20), colour_of(SMALL_TF)
@@ -149,7 +149,7 @@ def by_prompts(axes: Axes, results: Results) -> None:
 
 def prompts(run: tuple[str, str], steps: str, batch: str) -> int:
     """That a kept training saw."""
-    config = kept(*run).config
+    config = committed(*run).config
     return config[steps] * config[batch]
 
 

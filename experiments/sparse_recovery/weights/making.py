@@ -11,8 +11,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.committed import committed
 from experiments.common import Run
-from experiments.kept import kept
 from experiments.shipping import Arrays, Made
 from experiments.sparse_recovery import methods
 from experiments.sparse_recovery.at_length.config import RANDOM, TRAINING
@@ -34,8 +34,7 @@ NOISE = "It was trained without noise and knows no noise level."
 
 def alista(config: Config, run: Run, in_branches: bool = False) -> Made:
     """In-context ALISTA of ten measurements: the parameters of the experiment `sparse_recovery`."""
-    task = task_of(config.solvers)
-    layers = train(config.solvers, run, "in-context ALISTA", methods.in_context(config.depth), task)
+    layers = train(config.solvers, run, "in-context ALISTA", methods.in_context(config.depth), task_of(config.solvers))
     runs = "run in d + 1 branches, of which the simplest answer is given" if in_branches else "in one run"
     name = "in-context ALISTA, branches" if in_branches else "in-context ALISTA"
     limits = (
@@ -52,7 +51,7 @@ def alista(config: Config, run: Run, in_branches: bool = False) -> Made:
         "limits": limits,
     }
     model = {"is": "in-context ALISTA", "weights": "analytic", "in_branches": in_branches}
-    return Made(layer_arrays(layers), model, texts, task, least(config), config.longest)
+    return Made(layer_arrays(layers), model, texts, least(config), config.longest)
 
 
 def branches(config: Config, run: Run) -> Made:
@@ -72,7 +71,7 @@ def any_length(config: Config, run: Run) -> Made:
         "limits": f"At {config.n} measurements its error is larger than that of the model for as many. {NOISE}",
     }
     model = {"is": "in-context ALISTA", "weights": "relative ridge", "in_branches": False, "share": methods.RIDGE}
-    return Made(layer_arrays(layers), model, texts, task_of(config.solvers), least(config), config.longest)
+    return Made(layer_arrays(layers), model, texts, least(config), config.longest)
 
 
 def from_theorem(config: Config, run: Run) -> Made:
@@ -80,7 +79,7 @@ def from_theorem(config: Config, run: Run) -> Made:
     d, depth = config.d, config.depth
     shapes = MomentumLayers(jnp.zeros((depth, d, d)), *jnp.zeros((3, depth)))
     network = networks.filled(shapes, config.n)
-    long, found = kept("sparse_recovery.at_length", "accelerator")
+    long, found = committed("sparse_recovery.at_length", "accelerator")
     bare = "theorem/Transformer, no safeguard"
     signals, largest = int(found[f"{bare}/signals"]), float(found[f"{bare}/quantiles"][-1, -1])
     texts = {
@@ -93,12 +92,12 @@ def from_theorem(config: Config, run: Run) -> Made:
     }
     arrays = arrays_of(config, "small-tf", "theorem")
     model = transformer(network.config, "scratch with memory", "coefficients")
-    return Made(arrays, model, texts, task_of(config.solvers), least(config), config.d - 1)
+    return Made(arrays, model, texts, least(config), config.d - 1)
 
 
 def from_random(config: Config, run: Run) -> Made:
     """Small TF as published, trained from random parameters with a curriculum."""
-    long, _ = kept("sparse_recovery.at_length", "accelerator")
+    long, _ = committed("sparse_recovery.at_length", "accelerator")
     texts = {
         "summary": f"Small TF as published, {config.depth} layers, trained from random parameters",
         "training": f"{long['random_steps']:,} steps of {long['random_batch']} prompts of up to {long['longest']} measurements "
@@ -110,7 +109,7 @@ def from_random(config: Config, run: Run) -> Made:
     }
     arrays = arrays_of(config, "small-tf-random", "random")
     model = transformer(small_tf(config.d, config.depth), "interleaved", "labels")
-    return Made(arrays, model, texts, task_of(config.solvers), least(config), config.longest)
+    return Made(arrays, model, texts, least(config), config.longest)
 
 
 MAKERS: dict[str, Callable[[Config, Run], Made]] = {
@@ -133,7 +132,7 @@ def least(config: Config) -> int:
 
 def worse(title: str, law: str) -> str:
     """How many times as large a method's mean error is under another law than under that of training."""
-    _, found = kept("sparse_recovery")
+    _, found = committed("sparse_recovery")
     there, own = (float(found[f"shift/{of}/{title}/mean"][0, -1]) for of in (law, "as trained"))
     return f"{there / own:.2g}"
 

@@ -39,9 +39,10 @@ def measure(config: Config, results: Results, name: str, made: Made) -> tuple[Me
         return method(prompt)[None]
 
     count = min(config.test, config.by_length) if labels else config.test
-    own = task_of_labels(config) if labels else made.task
+    usual = task_of(config.solvers)
+    own = task_of_labels(config) if labels else usual
     score(results, f"{name}/trained", trained, own, count)
-    score(results, f"{name}/asked", asked, made.task, count)
+    score(results, f"{name}/asked", asked, usual, count)
     noisy = task_of(config.solvers, noise=NOISE)
     score(results, f"{name}/noisy", asked, noisy, config.by_length, SEEDS[5])
     results[f"{name}/range"] = np.array([made.n_least, made.n_most])

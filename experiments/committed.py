@@ -8,15 +8,15 @@ import numpy as np
 from experiments.common import RESULTS, Results
 
 
-class Kept(NamedTuple):
+class Committed(NamedTuple):
     """config: of the run, by name.  results: its arrays."""
 
     config: dict[str, Any]
     results: Results
 
 
-def kept(name: str, preset: str = "quick") -> Kept:
+def committed(name: str, preset: str = "quick") -> Committed:
     """What is kept of a preset of an experiment."""
     folder = RESULTS / name / preset
     with np.load(folder / "results.npz", allow_pickle=False) as file:
-        return Kept(json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"], dict(file))
+        return Committed(json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"], dict(file))
